@@ -1,0 +1,1 @@
+"""What stages hand over: files, described here once for the stage that writes and the stage that reads."""

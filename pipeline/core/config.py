@@ -1,0 +1,268 @@
+"""Typed configuration: YAML (or a Python file) holds differences, code holds defaults, nothing unknown passes.
+
+Every error is found in one go and reads ``file.yaml:12: train.lr: what is wrong; what is allowed``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.core.choose import near
+from pipeline.core.errors import InputError, shorten
+
+COMMAND_LINE = "command line"
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+
+
+def runtime(default: Any, **constraints: Any) -> Any:
+    """Declare a setting that cannot change the outcome (a device, a time limit): it stays out of signatures."""
+    return Field(default, json_schema_extra={"runtime": True}, **constraints)
+
+
+C = TypeVar("C", bound=Section)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A raw configuration and where each of its keys was written."""
+
+    values: dict[str, Any]
+    origin: str
+    lines: dict[str, int | str] = field(default_factory=dict)
+
+    def place(self, dotted: str) -> str:
+        """Return ``file:line`` (or ``command line``) of a key, of its nearest written parent if it has none."""
+        parts = dotted.split(".")
+        for length in range(len(parts), 0, -1):
+            line = self.lines.get(".".join(parts[:length]))
+            if line is not None:
+                return line if isinstance(line, str) else f"{self.origin}:{line}"
+        return self.origin
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[C]):
+    """A checked configuration with the file it came from and the overrides on top."""
+
+    config: C
+    path: Path
+    overrides: tuple[str, ...]
+
+
+def load(path: Path, model: type[C], overrides: Sequence[str] = ()) -> Loaded[C]:
+    """Read ``path`` (``.yaml`` or ``.py``), put ``key.sub=value`` overrides on top and check it all.
+
+    Raises:
+        InputError: with one line for each mistake.
+    """
+    source = _read_python(path, model) if path.suffix == ".py" else _read_yaml(path)
+    for text in overrides:
+        _override(source, text)
+    try:
+        return Loaded(model.model_validate(source.values), path, tuple(overrides))
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        lines = dict.fromkeys(_explain(detail, source, model) for detail in details)
+        raise InputError("\n".join(lines)) from None
+
+
+def dump(config: BaseModel) -> str:
+    """Return the resolved configuration as YAML text."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+def signature(config: BaseModel) -> dict[str, Any]:
+    """Return the settings that decide the outcome (all but those declared :func:`runtime`), as JSON values."""
+    chosen: dict[str, Any] = {}
+    for name, info in type(config).model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get("runtime"):
+            continue
+        value = getattr(config, name)
+        chosen[name] = signature(value) if isinstance(value, BaseModel) else config.model_dump(mode="json")[name]
+    return chosen
+
+
+# --- reading -------------------------------------------------------------------------------------------------
+
+
+def _read_yaml(path: Path) -> Source:
+    text = _text(path)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(f"{place}: not valid YAML: {reason}") from None
+    if values is None:
+        return Source({}, str(path))
+    if not isinstance(values, dict):
+        raise InputError(f"{path}:1: expected 'key: value' lines, found a {type(values).__name__}")
+    lines: dict[str, int | str] = {}
+    for dotted, line in _key_lines(node, ""):
+        if dotted in lines:
+            raise InputError(f"{path}:{line}: {dotted}: written twice, first in line {lines[dotted]}; keep one")
+        lines[dotted] = line
+    return Source(values, str(path), lines)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        siblings = [str(other) for other in sorted(path.parent.glob("*.yaml"))] if path.parent.is_dir() else []
+        raise InputError(f"{path}: no such config{near(str(path), siblings)}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder without config.yaml; give a config file or a run folder") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; a config is a .yaml or .py file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _key_lines(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            dotted = f"{prefix}{key.value}"
+            yield dotted, key.start_mark.line + 1
+            yield from _key_lines(value, f"{dotted}.")
+    elif isinstance(node, yaml.SequenceNode):
+        for position, value in enumerate(node.value):
+            yield f"{prefix}{position}", value.start_mark.line + 1
+            yield from _key_lines(value, f"{prefix}{position}.")
+
+
+def _read_python(path: Path, model: type[BaseModel]) -> Source:
+    """Run a ``.py`` config; its public plain module-level values are the keys."""
+    import ast
+    import runpy
+
+    text = _text(path)
+    try:
+        tree = ast.parse(text, str(path))
+        names = runpy.run_path(str(path))
+    except SyntaxError as error:
+        raise InputError(f"{path}:{error.lineno}: not valid Python: {error.msg}") from None
+    except Exception as error:
+        trace, line = error.__traceback__, 1
+        while trace is not None:
+            line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == str(path) else line
+            trace = trace.tb_next
+        raise InputError(f"{path}:{line}: the config raised {type(error).__name__}: {error}") from None
+    plain = (str, int, float, bool, list, tuple, dict, type(None))
+    values = {
+        name: value
+        for name, value in names.items()
+        if not name.startswith("_") and (name in model.model_fields or isinstance(value, plain))
+    }
+    lines: dict[str, int | str] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            lines.update({target.id: statement.lineno for target in targets if isinstance(target, ast.Name)})
+    return Source(values, str(path), lines)
+
+
+def _override(source: Source, text: str) -> None:
+    key, equals, raw = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"{COMMAND_LINE}: {text!r}: expected key.sub=value, for example train.epochs=10")
+    try:
+        value = yaml.safe_load(raw)
+    except yaml.YAMLError:
+        value = raw
+    here = source.values
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = here.setdefault(parent, {})
+        if inner is None:
+            inner = here[parent] = {}
+        if not isinstance(inner, dict):
+            raise InputError(f"{COMMAND_LINE}: {key}: {parent!r} is a value, not a section")
+        here = inner
+    here[last] = value
+    for dotted in [name for name in source.lines if name == key or name.startswith(f"{key}.")]:
+        del source.lines[dotted]
+    source.lines[key] = COMMAND_LINE
+
+
+# --- explaining ----------------------------------------------------------------------------------------------
+
+
+def _explain(detail: ErrorDetails, source: Source, model: type[BaseModel]) -> str:
+    dotted = ".".join(str(part) for part in detail["loc"] if not str(part).startswith("function-"))
+    place = source.place(dotted) if dotted else source.origin
+    return f"{place}: {dotted}: {_reason(detail, model)}" if dotted else f"{place}: {_reason(detail, model)}"
+
+
+def _reason(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, value = detail["type"], detail.get("input")
+    if kind == "extra_forbidden":
+        return _unknown_key([str(part) for part in detail["loc"]], model)
+    if kind == "missing":
+        return "required, but not set"
+    if kind == "value_error":
+        return detail["msg"].removeprefix("Value error, ")
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return f"expected text, found {value!r}; put quotes around it"
+    if kind == "literal_error":
+        allowed = [part.strip(" '") for part in str(detail["ctx"]["expected"]).replace(" or ", ",").split(",")]
+        return f"unknown name {value!r}{near(str(value), allowed)} Allowed: {shorten(allowed, 40)}"
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    return f"{message.replace('input should', 'should')}, found {value!r}"
+
+
+def _unknown_key(loc: list[str], model: type[BaseModel]) -> str:
+    section = _section_at(loc[:-1], model)
+    names = list(section.model_fields) if section else []
+    hint = near(loc[-1], names)
+    if not hint:
+        elsewhere = {dotted.rsplit(".", 1)[-1]: dotted for dotted in dotted_names(model)}
+        found = difflib.get_close_matches(loc[-1], list(elsewhere), n=1, cutoff=0.8)
+        hint = f"; did you mean {elsewhere[found[0]]!r}?" if found else ""
+    return f"unknown key{hint} Allowed here: {shorten(names, 40)}"
+
+
+def _section_at(loc: list[str], model: type[BaseModel]) -> type[BaseModel] | None:
+    here: type[BaseModel] | None = model
+    for name in loc:
+        info = here.model_fields.get(name) if here else None
+        if info is not None:
+            here = _inner(info.annotation)
+    return here
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """Return the section inside ``X``, ``X | None``, ``list[X]`` or ``dict[str, X]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in typing.get_args(annotation):
+        found = _inner(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def dotted_names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted path of every setting of ``model``, sections before their keys."""
+    for name, info in model.model_fields.items():
+        yield prefix + name
+        inner = _inner(info.annotation)
+        if inner is not None:
+            yield from dotted_names(inner, f"{prefix}{name}.")

@@ -1,0 +1,110 @@
+"""The one command line of every job: ``python jobs/<stage>.py <config or run folder> [key=value …]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pipeline.core import logs
+from pipeline.core.config import Section, dump, load
+from pipeline.core.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED, InputError, IsobarError, disk_fault
+from pipeline.core.interrupt import Interrupt
+from pipeline.core.run import RunFolder, existing_run
+
+C = TypeVar("C", bound=Section)
+
+
+@dataclass(frozen=True)
+class Job(Generic[C]):
+    """What a job's ``main`` receives: the checked configuration, the flag to stop, and what was typed."""
+
+    config: C
+    interrupt: Interrupt
+    new: bool
+    named_run: RunFolder | None
+    argument: str
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job tells at its end: what was written where, and what to type next."""
+
+    wrote: str
+    then: str = ""
+
+
+Main = Callable[[Job[C]], Outcome]
+
+
+def job_main(main: Main[C], config: type[C], doc: str | None, arguments: list[str] | None = None) -> None:
+    """Parse the command line, run ``main`` and leave with the suite's exit code (0, 1, 2 or 75)."""
+    sys.exit(run_job(main, config, doc, arguments))
+
+
+def run_job(main: Main[C], config: type[C], doc: str | None, arguments: list[str] | None = None) -> int:
+    """Like :func:`job_main`, but return the exit code."""
+    parser = _parser(doc or "")
+    typed = parser.parse_args(arguments)
+    logs.start(typed.verbose)
+    try:
+        return _run(main, config, typed)
+    except IsobarError as error:
+        for line in str(error).splitlines():
+            logs.log.error("%s", line)
+        return error.exit_code
+    except KeyboardInterrupt:
+        logs.log.error("stopped by Ctrl-C; run the same command again to go on")
+        return INTERRUPTED
+    except OSError as error:
+        fault = disk_fault(error, error.filename or "output")
+        logs.log.error("%s", fault or traceback.format_exc())
+        return FAILED
+    except Exception:
+        logs.log.error("this is a fault of the program, please report it:\n%s", traceback.format_exc())
+        return FAILED
+
+
+def _run(main: Main[C], config: type[C], typed: argparse.Namespace) -> int:
+    if typed.schema:
+        print(json.dumps(config.model_json_schema(), indent=1, ensure_ascii=False))
+        return DONE
+    if typed.config is None:
+        raise InputError("command line: no config given; for example configs/demo.yaml (see --help)")
+    path = Path(typed.config)
+    named = existing_run(path) if path.is_dir() else None
+    loaded = load(named.path / "config.yaml" if named else path, config, typed.overrides)
+    if typed.print_config:
+        print(dump(loaded.config), end="")
+        return DONE
+    interrupt = Interrupt()
+    interrupt.install()
+    outcome = main(Job(loaded.config, interrupt, typed.new, named, typed.config, tuple(typed.overrides)))
+    logs.log.info("%s", outcome.wrote)
+    if outcome.then:
+        logs.log.info("next: %s", outcome.then)
+    return DONE
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Report a wrong command line in one line (argparse would print the usage first)."""
+        sys.stderr.write(f"command line: {message}; see --help\n")
+        sys.exit(BAD_INPUT)
+
+
+def _parser(doc: str) -> argparse.ArgumentParser:
+    parser = _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("config", nargs="?", help="a .yaml or .py config, or a run folder of results/")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings on top, e.g. train.epochs=10")
+    parser.add_argument("--new", action="store_true", help="start a further version of a run that exists")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved config and stop")
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of configs and stop")
+    parser.add_argument("--verbose", action="store_true", help="log details")
+    return parser

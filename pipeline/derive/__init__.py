@@ -1,0 +1,1 @@
+"""Raw reanalysis files to monthly files of checked, derived fields with labels."""

@@ -1,0 +1,36 @@
+"""Settings of the derive stage: raw files → monthly files of derived fields with labels."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pipeline.core.config import Section, runtime
+
+FORMAT = 1
+"""Raised when the meaning of a derived value changes, so that old files are made anew."""
+
+
+class LabelFile(Section):
+    """Where the label of each local day comes from."""
+
+    files: list[str] = Field(default_factory=list)
+    """CSV files with a header; empty: no labels (for prediction only)."""
+    date_column: str = "date"
+    label_column: str = "label"
+
+
+class DeriveConfig(Section):
+    """Which raw files become which fields."""
+
+    raw: list[str] = Field(default_factory=list)
+    """Raw files or globs, relative to the project folder."""
+    fields: list[str] = Field(default=["msl"], min_length=1)
+    """Fields to derive, in channel order; names in docs/data.md."""
+    scalars: list[str] = Field(default=["f1_season", "f1_season_sin", "f2_season", "f2_season_sin"])
+    """One value a day, fed to the head of the model."""
+    timezone: str = "Asia/Tokyo"
+    """IANA zone whose calendar day a time belongs to."""
+    hours: list[int] = Field(default_factory=list)
+    """UTC hours to keep; empty: all, and then each local day must hold exactly one time."""
+    labels: LabelFile = LabelFile()
+    compression: str = runtime("lz4", pattern="^(lz4|zlib|none)$")

@@ -1,0 +1,1 @@
+"""Predictions and thresholds to honest reports, without torch."""

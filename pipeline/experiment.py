@@ -1,0 +1,81 @@
+"""One YAML file is one Experiment: a typed section for each stage, and where each stage keeps its files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from pipeline.contract.derived import load_derived
+from pipeline.core.artifact import digest8
+from pipeline.core.config import Section, runtime, signature
+from pipeline.core.run import RunFolder, run_folder
+from pipeline.derive.config import FORMAT as DERIVE_FORMAT
+from pipeline.derive.config import DeriveConfig
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.report.config import ReportConfig
+from pipeline.store.config import FORMAT as STORE_FORMAT
+from pipeline.store.config import StoreConfig
+from pipeline.thresholds.config import ThresholdsConfig
+from pipeline.train.config import FORMAT as TRAIN_FORMAT
+from pipeline.train.config import TrainConfig
+
+PROJECT = Path(__file__).parents[1]
+_NAME = r"^[^/\\.][^/\\]*$"
+
+
+def home() -> Path:
+    """Return the folder that relative paths start from: ``ISOBAR_HOME``, else the project folder."""
+    return Path(os.environ.get("ISOBAR_HOME", PROJECT))
+
+
+class Experiment(Section):
+    """Everything that one experiment is, from raw files to pictures."""
+
+    name: str = Field(pattern=_NAME)
+    """Folder under results/."""
+    dataset: str = Field("", pattern=rf"^$|{_NAME}")
+    """Folder under data/derived and data/store; the experiment's name if empty."""
+    data: str = runtime("data")
+    results: str = runtime("results")
+    derive: DeriveConfig = DeriveConfig()
+    store: StoreConfig = StoreConfig()
+    train: TrainConfig = TrainConfig()
+    thresholds: ThresholdsConfig = ThresholdsConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    report: ReportConfig = ReportConfig()
+
+    @property
+    def dataset_name(self) -> str:
+        """The folder name of the data set."""
+        return self.dataset or self.name
+
+    def derived_folder(self) -> Path:
+        """Return where derive writes: named by its settings without the list of raw files.
+
+        So a month that arrives later joins the months that are there.
+        """
+        settings = signature(self.derive) | {"raw": None}
+        return self._data("derived") / f"{self.dataset_name}-{digest8([DERIVE_FORMAT, settings])}"
+
+    def store_folder(self) -> Path:
+        """Where store writes: named by its section and by the contents of the derived files.
+
+        Raises:
+            InputError: the derived files are not there yet.
+        """
+        upstream = load_derived(self.derived_folder()).version
+        return self._data("store") / self.dataset_name / digest8([STORE_FORMAT, signature(self.store), upstream])
+
+    def run(self, new: bool = False) -> RunFolder:
+        """Return the run folder of this training.
+
+        Raises:
+            InputError: the derived files are not there yet, so the store is not known.
+        """
+        settings = {"format": TRAIN_FORMAT, "store": self.store_folder().name, "train": signature(self.train)}
+        return run_folder(home() / self.results, self.name, self.train.model.backbone, settings, new)
+
+    def _data(self, stage: str) -> Path:
+        return home() / self.data / stage

@@ -1,0 +1,1 @@
+"""Reports and predictions of a run to tables and pictures."""

@@ -1,0 +1,15 @@
+"""Settings of the report stage: pictures and tables of one run."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pipeline.core.config import Section
+
+
+class ReportConfig(Section):
+    """How pictures look."""
+
+    dpi: int = Field(150, ge=50, le=600)
+    columns: int = Field(5, ge=1, le=10)
+    """Panels a row in pictures with one panel a class."""

@@ -1,0 +1,1 @@
+"""Derived files to standardised arrays, targets, splits and their scale."""

@@ -1,0 +1,84 @@
+"""Settings of the store stage: derived files → arrays, targets, splits and their scale."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.core.config import Section
+
+FORMAT = 1
+"""Raised when the meaning of a stored value changes, so that old stores are made anew."""
+
+Years = list[int]
+
+
+class SplitConfig(Section):
+    """Which days train, choose and judge. Neighbouring days are nearly equal, so blocks of years are the default."""
+
+    by: Literal["years", "random_days"] = "years"
+    """``random_days`` leaks neighbouring days between splits: it is there for comparison and is warned about."""
+    train: Years = Field(default_factory=list)
+    val: Years = Field(default_factory=list)
+    test: Years = Field(default_factory=list)
+    gap_days: int = Field(3, ge=0)
+    """Days dropped on each side of a border between splits."""
+    seed: int = 42
+    """Only for ``random_days``."""
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    """Only for ``random_days``."""
+    leave_one_year_out: bool = False
+    """Add one fold for each year of train and val: it tests, the year before it (the last, for the first) validates."""
+
+    @model_validator(mode="after")
+    def _years_once(self) -> SplitConfig:
+        seen: dict[int, str] = {}
+        for split in ("train", "val", "test"):
+            for year in getattr(self, split):
+                if year in seen:
+                    raise ValueError(f"year {year} is in {seen[year]} and in {split}; a year belongs to one split")
+                seen[year] = split
+        return self
+
+
+class TargetConfig(Section):
+    """How a label text becomes a target."""
+
+    kind: Literal["multi_label"] = "multi_label"
+    classes: list[str] = Field(default_factory=list)
+    """Base types in order; empty: all that occur, sorted. A token outside the list is an error."""
+    composite: str = "+|"
+    """Characters that join simultaneous types."""
+    transition: str = "-"
+    """Characters that join a type and the one that follows; empty where ``-`` is part of a name."""
+
+
+class Region(Section):
+    """A latitude–longitude box in degrees, inclusive."""
+
+    south: float = Field(ge=-90, le=90)
+    north: float = Field(ge=-90, le=90)
+    west: float = Field(ge=-180, le=360)
+    east: float = Field(ge=-180, le=360)
+
+
+class StoreConfig(Section):
+    """What is kept of the derived fields and how it is divided."""
+
+    channels: list[str] = Field(default=["ALL"], min_length=1)
+    """``["ALL"]`` or names of derived fields."""
+    scalars: list[str] = Field(default=["ALL"])
+    region: Region | None = None
+    coarsen: int = Field(1, ge=1)
+    """Block mean over this many cells each way; rows and columns that do not fill a block are dropped."""
+    slp_to_hpa: bool = True
+    """Convert mean sea level pressure (and its differences) from Pa to hPa."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """Of the standardised values; float16 halves the disk and costs 5e-4 relative."""
+    mask_missing: bool = False
+    """Give each channel with missing cells a 0/1 validity channel."""
+    unlabelled: Literal["drop", "error"] = "drop"
+    """Days without a label."""
+    target: TargetConfig = TargetConfig()
+    split: SplitConfig = SplitConfig()

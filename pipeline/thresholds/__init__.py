@@ -1,0 +1,1 @@
+"""Validation logits to calibration and decision thresholds, without torch."""
