@@ -10,6 +10,7 @@ from pydantic import Field
 from pipeline.contract.derived import load_derived
 from pipeline.core.artifact import digest8
 from pipeline.core.config import Section, runtime, signature
+from pipeline.core.errors import InputError
 from pipeline.core.run import RunFolder, run_folder
 from pipeline.derive.config import FORMAT as DERIVE_FORMAT
 from pipeline.derive.config import DeriveConfig
@@ -79,3 +80,15 @@ class Experiment(Section):
 
     def _data(self, stage: str) -> Path:
         return home() / self.data / stage
+
+
+def existing_store(config: Experiment) -> Path:
+    """Return the folder of the store of this experiment.
+
+    Raises:
+        InputError: it has not been built yet.
+    """
+    folder = config.store_folder()
+    if not (folder / "store.json").exists():
+        raise InputError(f"{folder}: no store yet; run jobs/store.py (or jobs/chain.py) with the same config first")
+    return folder

@@ -1,0 +1,45 @@
+# Two commands: `make demo` and `make test`. uv is taken from PATH, or installed into .uv/ beside this file.
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+RUN := $(UV) run --locked --quiet
+
+.PHONY: demo test test-slow lint format bench schema lock clean
+
+.uv/bin/uv:
+	@python3 -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet uv \
+	  || { rm -rf .uv && python3 -m pip install --quiet --target .uv uv; }
+
+.venv/.synced: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
+	$(UV) sync --locked --quiet
+	@touch $@
+
+demo: .venv/.synced ## raw files of a synthetic world -> trained, judged and drawn, in minutes
+	$(RUN) python -m pipeline.testing data/raw/demo
+	$(RUN) python jobs/chain.py configs/demo.yaml
+
+test: .venv/.synced ## all tests but the slow ones
+	$(RUN) pytest --numprocesses 2 --dist loadfile
+
+test-slow: .venv/.synced ## kills, worlds of full size, whole chains
+	$(RUN) pytest -m slow
+
+lint: .venv/.synced ## style, types and arrows
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) pytest --quiet tests/test_architecture.py
+
+format: .venv/.synced
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+bench: .venv/.synced ## every figure of docs/benchmarks.md, as ratios within one run
+	$(RUN) python -m benchmarks
+
+schema: .venv/.synced ## configs/schema.json, by which editors complete keys
+	$(RUN) python jobs/chain.py --schema > configs/schema.json
+
+lock:
+	$(UV) lock
+
+clean: ## results and data stay
+	rm -rf .venv .uv .pytest_cache .mypy_cache .ruff_cache

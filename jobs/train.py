@@ -1,0 +1,35 @@
+"""Train a classifier on a store; stopped anywhere, the same command goes on and ends with the same weights.
+
+    python jobs/train.py configs/demo.yaml
+    python jobs/train.py configs/natlantic.yaml train.seed=1 train.model.backbone=resnet_small
+
+Reads   data/store/<dataset>/<version>/
+Writes  results/<experiment>/<backbone>-<hash8>/: model.best.pt, model.pt, history.json, norm.json, predictions
+Takes   seconds for the demo, minutes for small maps on two cores, hours for ten years at full resolution on a GPU
+"""
+
+from pipeline.core.config import dump
+from pipeline.core.errors import InputError
+from pipeline.core.job import Job, Outcome, job_main
+from pipeline.experiment import Experiment, existing_store
+
+
+def main(job: Job[Experiment]) -> Outcome:
+    """Find the run of this config, and train it unless it is finished."""
+    if job.named_run and job.overrides:
+        raise InputError("command line: a run folder is trained as it is; give its config file to change settings")
+    config, store = job.config, existing_store(job.config)
+    run = job.named_run or config.run(new=job.new)
+    then = f"python jobs/thresholds.py {run.path}"
+    if run.status == "done":
+        return Outcome(f"{run.path} is finished already (use --new for a further run of the same settings)", then)
+    run.begin(dump(config))
+    from pipeline.train.stage import train  # torch: only now that every setting is known to be right
+
+    progress = train(config.train, store, run, job.interrupt)
+    best = f"{config.train.select} {progress.best:.4f} in epoch {progress.best_epoch}"
+    return Outcome(f"wrote {run.path} ({best})", then)
+
+
+if __name__ == "__main__":
+    job_main(main, Experiment, __doc__)

@@ -1,0 +1,60 @@
+"""Run other programs of the suite one after the other, passing on signals and exit codes."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from pipeline.core.errors import DONE, INTERRUPTED, Interrupted, IsobarError
+from pipeline.core.interrupt import Interrupt
+
+_POLL_SECONDS = 0.05
+_PR_SET_PDEATHSIG = 1
+
+
+class ProgramFailed(IsobarError):
+    """A program ended with another exit code than 0; it has said why itself."""
+
+    def __init__(self, command: str, exit_code: int) -> None:
+        super().__init__(f"stopped: {command} ended with exit code {exit_code}")
+        self.exit_code = exit_code
+
+
+def run_in_turn(commands: Sequence[Sequence[str]], interrupt: Interrupt) -> None:
+    """Run each command (a Python file and its arguments); the first that fails ends the series.
+
+    Raises:
+        ProgramFailed: with the exit code of the program that failed.
+        Interrupted: a stop was asked for; the program at work was told and has saved its state.
+    """
+    for command in commands:
+        interrupt.check("the stages before are done")
+        code = _run(command, interrupt)
+        if code == INTERRUPTED:
+            raise Interrupted(f"{command[0]} was interrupted; run the same command again to go on")
+        if code != DONE:
+            raise ProgramFailed(command[0], code if code > 0 else 128 - code)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies, so that a killed series leaves nobody at work (prctl(2)).
+
+    A stage may be killed at any moment, so nothing is lost by it, and the same command finds no lock held.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _run(command: Sequence[str], interrupt: Interrupt) -> int:
+    # A session of its own: Ctrl-C reaches the child once, through us, and not a second time from the terminal.
+    process = subprocess.Popen([sys.executable, *command], start_new_session=True, preexec_fn=_die_with_parent)
+    told = False
+    while (code := process.poll()) is None:
+        if interrupt.requested() and not told:
+            process.terminate()
+            told = True
+        time.sleep(_POLL_SECONDS)
+    return code

@@ -1,0 +1,140 @@
+"""Everything chosen by name, once: from settings and a store to the parts that the loop works with."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from pipeline.contract.store import Fold, Store
+from pipeline.core.errors import EnvironmentFault, InputError, shorten
+from pipeline.core.logs import log
+from pipeline.train.augment import build_augment
+from pipeline.train.batches import open_source, rare_class_weights, split_bytes
+from pipeline.train.config import TrainConfig
+from pipeline.train.ema import Ema
+from pipeline.train.engine import Parts
+from pipeline.train.losses import build_loss, warn_stacked
+from pipeline.train.metrics import LARGER_IS_BETTER
+from pipeline.train.model import build_model
+from pipeline.train.optimizers import build_optimizer
+from pipeline.train.schedules import build_schedule
+
+_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def assemble(config: TrainConfig, store: Store) -> Parts:
+    """Return the parts of a run.
+
+    Raises:
+        InputError: a setting does not fit the store.
+        EnvironmentFault: the device asked for is not there.
+    """
+    fabric = start_fabric(config)
+    fold = _fold(config, store)
+    names = input_names(config, store)
+    target = store.target[fold.train]
+    torch.manual_seed(config.seed)
+    module = build_model(config.model, {name: store.spec.inputs[name] for name in names}, target.shape[1])
+    module.to(fabric.device)
+    if config.channels_last:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = build_optimizer(config.optimizer, module)
+    steps = -(-len(fold.train) // config.batch_size)
+    mode = "max" if LARGER_IS_BETTER[config.select] else "min"
+    positives = torch.from_numpy(target.sum(axis=0).astype(np.float32)).to(fabric.device)
+    _tell_stacked(config)
+    # torch.compile wraps the module; its parameters stay those of `module`, whose names the checkpoint keeps.
+    called = torch.compile(module) if config.compile else module
+    model, optimizer = fabric.setup(called, optimizer)
+    train, val = (
+        open_source(store, names, config.fold, rows, fabric.device, budget)
+        for rows, budget in zip((fold.train, fold.val), _budgets(config, store, names, fold), strict=True)
+    )
+    return Parts(
+        fabric=fabric,
+        model=model,
+        module=module,
+        optimizer=optimizer,
+        schedule=build_schedule(config.schedule, config.optimizer.lr, config.epochs, steps, mode),
+        loss=build_loss(config.loss, positives, len(target)),
+        augment=build_augment(config.augment),
+        ema=Ema(module, config.ema.decay) if config.ema.decay > 0 else None,
+        train=train,
+        val=val,
+        val_target=store.target[fold.val],
+        weights=rare_class_weights(target) if config.sampler == "weighted" else None,
+    )
+
+
+def start_fabric(config: TrainConfig) -> Fabric:
+    """Choose device, precision and threads.
+
+    Raises:
+        EnvironmentFault: CUDA was asked for and there is none.
+    """
+    _set_threads(config.threads)
+    # Denormal numbers slow a CPU step many times and change no score.
+    torch.set_flush_denormal(True)
+    cuda = torch.cuda.is_available()
+    if config.device == "cuda" and not cuda:
+        raise EnvironmentFault("train.device: 'cuda' was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'")
+    accelerator = "cuda" if cuda and config.device != "cpu" else "cpu"
+    if accelerator == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*srun.*")
+        return Fabric(accelerator=accelerator, devices=1, precision=_PRECISION[config.precision])  # type: ignore[arg-type]
+
+
+def input_names(config: TrainConfig, store: Store) -> list[str]:
+    """Return the inputs that the model sees.
+
+    Raises:
+        InputError: the store lacks one that is named.
+    """
+    have = list(store.spec.inputs)
+    if config.inputs == ["ALL"]:
+        return have
+    unknown = [name for name in config.inputs if name not in have]
+    if unknown:
+        raise InputError(f"train.inputs: the store has no {shorten(unknown)}; it has {shorten(have)}")
+    return list(config.inputs)
+
+
+def identity(config: TrainConfig, store: Store) -> dict[str, Any]:
+    """Return what weights belong to: the channels of each input and the classes."""
+    inputs = {name: list(store.spec.inputs[name].channels) for name in input_names(config, store)}
+    return {"channels": inputs, "classes": list(store.spec.target.classes), "store": store.spec.version}
+
+
+def _fold(config: TrainConfig, store: Store) -> Fold:
+    fold = store.fold(config.fold)
+    for split in ("train", "val"):
+        if len(getattr(fold, split)) == 0:
+            raise InputError(f"{store.folder}: split {split!r} of fold {config.fold!r} is empty; see store.split")
+    return fold
+
+
+def _budgets(config: TrainConfig, store: Store, names: list[str], fold: Fold) -> tuple[float, float]:
+    """Share the memory: training first, validation takes what is left."""
+    train = split_bytes(store, names, len(fold.train)) / 1e9
+    return config.memory_gb, config.memory_gb - train if train <= config.memory_gb else config.memory_gb / 4
+
+
+def _set_threads(threads: int) -> None:
+    if threads:
+        torch.set_num_threads(threads)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def _tell_stacked(config: TrainConfig) -> None:
+    text = warn_stacked(config)
+    if text:
+        log.warning("%s", text)

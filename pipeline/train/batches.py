@@ -1,0 +1,179 @@
+"""Batches from index arrays over the store: kept in memory where they fit, else read ahead from disk by one thread.
+
+No per-sample Python objects and no worker processes. What the model sees (standardised for the fold, missing values
+at the training mean, validity channels) is made here once for resident data, batch by batch for streamed data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.contract.store import Affine, InputSpec, Rows, Store
+
+Inputs = dict[str, Tensor]
+Indices = NDArray[np.int64]
+_READ_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``inputs`` by name (B × per-sample shape, float32), ``target`` (B × K, float32), on the training device."""
+
+    inputs: Inputs
+    target: Tensor
+
+
+class Source(Protocol):
+    """Where batches come from: positions count within the split, not within the store."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def batches(self, parts: Sequence[Indices]) -> Iterator[Batch]:
+        """Yield the batches whose samples ``parts`` lists, in order."""
+
+
+@dataclass(frozen=True)
+class _Preparation:
+    """From stored values of one input to what the model sees."""
+
+    affine: Affine
+    missing: tuple[int, ...]
+    masked: bool
+
+    @classmethod
+    def of(cls, spec: InputSpec, affine: Affine) -> _Preparation:
+        return cls(affine, tuple(spec.channels.index(name) for name in spec.missing), spec.masked)
+
+    def __call__(self, stored: Tensor) -> Tensor:
+        """Apply the fold's scale, set missing values to 0 and append validity channels; ``stored`` may be reused."""
+        values = stored.float()
+        if not self.affine.identity:
+            shape = (1, -1) + (1,) * (values.ndim - 2)
+            factor, offset = (torch.from_numpy(a).to(values.device).view(shape) for a in vars(self.affine).values())
+            values = values * factor + offset
+        if not self.missing:
+            return values
+        places = list(self.missing)
+        chosen = values[:, places]
+        values[:, places] = torch.nan_to_num(chosen, nan=0.0)
+        return torch.cat([values, (~chosen.isnan()).float()], dim=1) if self.masked else values
+
+
+class Resident:
+    """A split held in memory, on the device if it has room."""
+
+    def __init__(self, store: Store, names: Sequence[str], fold: str, rows: Indices, device: torch.device) -> None:
+        """Read and prepare the samples ``rows``, a block at a time so that the peak stays near the result's size."""
+        place = device if device.type == "cuda" and _fits_on(device, split_bytes(store, names, len(rows))) else None
+        self._inputs = {name: _load(store, name, fold, rows, place) for name in names}
+        self._target = torch.from_numpy(store.target[rows].astype(np.float32)).to(place)
+        self._device, self._place = device, place or torch.device("cpu")
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._target)
+
+    def batches(self, parts: Sequence[Indices]) -> Iterator[Batch]:
+        """Yield the batches whose samples ``parts`` lists, in order."""
+        for part in parts:
+            index = torch.from_numpy(part).to(self._place)
+            yield Batch(
+                {name: values.index_select(0, index).to(self._device) for name, values in self._inputs.items()},
+                self._target.index_select(0, index).to(self._device),
+            )
+
+
+class Streamed:
+    """A split read from disk batch by batch, two batches ahead of the model."""
+
+    def __init__(self, store: Store, names: Sequence[str], fold: str, rows: Indices, device: torch.device) -> None:
+        """Open the arrays; nothing is read yet."""
+        self._arrays: dict[str, Rows] = {name: store.rows(name) for name in names}
+        self._prepare = {name: _Preparation.of(store.spec.inputs[name], store.affine(name, fold)) for name in names}
+        self._target, self._rows, self._device = store.target, rows, device
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._rows)
+
+    def batches(self, parts: Sequence[Indices]) -> Iterator[Batch]:
+        """Yield the batches whose samples ``parts`` lists, in order."""
+        with ThreadPoolExecutor(1, "read-ahead") as reader:
+            waiting = [reader.submit(self._read, part) for part in parts[:_READ_AHEAD]]
+            for position in range(len(parts)):
+                stored, target = waiting.pop(0).result()
+                if position + _READ_AHEAD < len(parts):
+                    waiting.append(reader.submit(self._read, parts[position + _READ_AHEAD]))
+                inputs = {name: self._prepare[name](values.to(self._device)) for name, values in stored.items()}
+                yield Batch(inputs, target.to(self._device))
+
+    def _read(self, part: Indices) -> tuple[Inputs, Tensor]:
+        rows = self._rows[part]
+        stored = {name: torch.from_numpy(array.read(rows)) for name, array in self._arrays.items()}
+        return stored, torch.from_numpy(self._target[rows].astype(np.float32))
+
+
+def open_source(
+    store: Store, names: Sequence[str], fold: str, rows: Indices, device: torch.device, memory_gb: float
+) -> Source:
+    """Return the samples ``rows`` of a store as a source, resident if they fit into ``memory_gb``."""
+    kind = Resident if split_bytes(store, names, len(rows)) <= memory_gb * 1e9 else Streamed
+    return kind(store, names, fold, rows, device)
+
+
+def split_bytes(store: Store, names: Sequence[str], samples: int) -> int:
+    """Return the bytes of ``samples`` prepared samples in float32."""
+    specs = [store.spec.inputs[name] for name in names]
+    extra = [len(spec.missing) * int(np.prod(spec.shape[1:])) if spec.masked else 0 for spec in specs]
+    return 4 * samples * sum(int(np.prod(spec.shape)) + more for spec, more in zip(specs, extra, strict=True))
+
+
+def epoch_order(seed: int, epoch: int, samples: int, weights: NDArray[np.float64] | None) -> Indices:
+    """Return the order of samples in an epoch, a function of (seed, epoch) alone, so that any step can be resumed.
+
+    Args:
+        seed: of the run.
+        epoch: counted from 0.
+        samples: in the training split.
+        weights: of each sample, for drawing with replacement; ``None`` visits each sample once.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    if weights is None:
+        return generator.permutation(samples)
+    return generator.choice(samples, samples, p=weights / weights.sum())
+
+
+def rare_class_weights(target: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return a weight for each sample, the sum of 1/frequency over its classes (at least that of no class at all)."""
+    frequency = target.sum(axis=0, dtype=np.float64)
+    return np.asarray((target / np.maximum(frequency, 1)).sum(axis=1) + 1.0 / len(target))
+
+
+def _load(store: Store, name: str, fold: str, rows: Indices, place: torch.device | None) -> Tensor:
+    array = store.rows(name)
+    prepare = _Preparation.of(store.spec.inputs[name], store.affine(name, fold))
+    block = max(1, (64 << 20) // max(array.row_bytes, 1))
+    pieces = (rows[start : start + block] for start in range(0, len(rows), block))
+    result: Tensor | None = None
+    for start, piece in zip(range(0, len(rows), block), pieces, strict=True):
+        values = prepare(torch.from_numpy(array.read(piece)))
+        if result is None:
+            result = torch.empty((len(rows), *values.shape[1:]), dtype=torch.float32, device=place)
+        result[start : start + len(piece)] = values
+    if result is None:
+        return torch.empty((0, *array.shape[1:]))
+    return result
+
+
+def _fits_on(device: torch.device, size: int) -> bool:
+    free, _ = torch.cuda.mem_get_info(device)
+    return size < free // 4
