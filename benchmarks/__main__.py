@@ -1,0 +1,28 @@
+"""Run all benchmarks, or those named, and write docs/benchmarks.md.
+
+python -m benchmarks
+python -m benchmarks engine start
+"""
+
+import importlib
+import sys
+
+from benchmarks.table import write_page
+
+ALL = ("engine", "start", "full_size")
+
+
+def main() -> None:
+    """Measure, print and write the figures."""
+    figures = []
+    for name in sys.argv[1:] or ALL:
+        if name not in ALL:
+            sys.exit(f"command line: no benchmark {name!r}; there are {', '.join(ALL)}")
+        for figure in importlib.import_module(f"benchmarks.{name}").measure():
+            print(f"{figure.what}: {figure.value} against {figure.against}: ratio {figure.ratio}", flush=True)
+            figures.append(figure)
+    write_page(figures)
+
+
+if __name__ == "__main__":
+    main()

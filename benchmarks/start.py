@@ -1,0 +1,61 @@
+"""How long a person waits: --help, a config error, the first training step."""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.table import Figure
+
+ROOT = Path(__file__).parents[1]
+COMMAND = "python -m benchmarks start"
+
+
+def measure() -> list[Figure]:
+    """Return seconds of each start, the median of five (of three for the training step)."""
+    import_torch = _median([sys.executable, "-c", "import torch"], 3)
+    help_time = _median([sys.executable, str(ROOT / "jobs/train.py"), "--help"], 5)
+    wrong = _median([sys.executable, str(ROOT / "jobs/train.py"), "configs/demo.yaml", "train.epoch=3"], 5)
+    first = _first_step()
+    return [
+        Figure("train.py --help", f"{help_time:.2f} s", "promised: < 1 s", f"{help_time / 1:.2f}", COMMAND),
+        Figure("train.py with a wrong key", f"{wrong:.2f} s", "promised: < 1.5 s", f"{wrong / 1.5:.2f}", COMMAND),
+        Figure(
+            "train.py, command to first step",
+            f"{first:.1f} s",
+            f"`import torch` alone: {import_torch:.1f} s; promised: < 8 s",
+            f"{first / 8:.2f}",
+            COMMAND,
+        ),
+    ]
+
+
+def _median(command: list[str], times: int) -> float:
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        subprocess.run(command, capture_output=True, cwd=ROOT, check=False)
+        taken.append(time.perf_counter() - began)
+    return sorted(taken)[times // 2]
+
+
+def _first_step() -> float:
+    """Return the seconds from starting the demo's training (store built) to the log line of its first step."""
+    demo = [str(ROOT / "configs/demo.yaml")]
+    for job in ("derive", "store"):
+        subprocess.run([sys.executable, str(ROOT / f"jobs/{job}.py"), *demo], cwd=ROOT, check=True, capture_output=True)
+    with tempfile.TemporaryDirectory() as results:
+        command = [sys.executable, str(ROOT / "jobs/train.py"), *demo, f"results={results}"]
+        taken = []
+        for seed in range(3):
+            began = time.perf_counter()
+            with subprocess.Popen([*command, f"train.seed={seed}"], cwd=ROOT, stderr=subprocess.PIPE, text=True) as job:
+                assert job.stderr is not None
+                for line in job.stderr:
+                    if re.search("first step after", line):
+                        taken.append(time.perf_counter() - began)
+                        break
+                job.kill()
+    return sorted(taken)[1]
