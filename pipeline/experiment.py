@@ -53,11 +53,13 @@ class Experiment(Section):
         return self.dataset or self.name
 
     def derived_folder(self) -> Path:
-        """Return where derive writes: named by its settings without the list of raw files.
+        """Return where derive writes: named by its settings, but not by the paths of raw and label files.
 
-        So a month that arrives later joins the months that are there.
+        Those are known by their contents (each monthly file is), so a month that arrives later joins the months that
+        are there, and a project that moves to another disk finds its files again.
         """
         settings = signature(self.derive) | {"raw": None}
+        settings["labels"] = settings["labels"] | {"files": None}
         return self._data("derived") / f"{self.dataset_name}-{digest8([DERIVE_FORMAT, settings])}"
 
     def store_folder(self) -> Path:

@@ -1,15 +1,28 @@
-"""train → thresholds, evaluate: ``predictions_<split>.npz`` with the logits of the chosen weights."""
+"""train → thresholds → evaluate, report: logits, and what turns them into probabilities and decisions.
+
+``predictions_<split>.npz``  :class:`Predictions`: logits of the chosen weights, with targets and days
+``calibration.json``         slope ``a`` and offset ``b`` of each class: probability = sigmoid(a · logit + b)
+``thresholds.json``          the probability from which on a class is said to occur
+
+What a stage makes from such files carries ``made_from``: a digest of its settings and the checksums of what it read.
+"""
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.artifact import writing
-from pipeline.core.errors import InputError
+from pipeline.contract.scores import Floats, calibrated
+from pipeline.core.artifact import digest8, read_json, sha256, writing
+from pipeline.core.errors import InputError, shorten
+
+MULTI_LABEL = "multi_label"
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,19 @@ class Predictions:
             raise InputError(f"{source}: arrays of different lengths; run the train job again")
         if not np.isfinite(self.logits).all():
             count = int((~np.isfinite(self.logits)).sum())
-            raise InputError(f"{source}: {count} logits are NaN or infinite; the training diverged, lower train.lr")
+            raise InputError(
+                f"{source}: {count} logits are NaN or infinite; the training diverged, lower train.optimizer.lr"
+            )
+
+    @property
+    def days(self) -> NDArray[np.datetime64]:
+        """The local days as N dates."""
+        return self.dates.astype("datetime64[D]")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The K class names."""
+        return tuple(str(name) for name in self.classes)
 
     def save(self, path: Path) -> None:
         """Write the file atomically."""
@@ -57,9 +82,127 @@ def load_predictions(path: Path) -> Predictions:
             values = {field.name: arrays[field.name] for field in fields(Predictions)}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the train job first") from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable predictions file ({error}); run the train job again") from None
     values |= {name: str(values[name]) for name in ("target_kind", "split")}
     predictions = Predictions(**values)
     predictions.check(path)
     return predictions
+
+
+def load_multi_label(run: Path, split: str) -> Predictions:
+    """Read ``predictions_<split>.npz`` of a run folder, for a stage that judges each class by itself.
+
+    Raises:
+        InputError: missing, broken, inconsistent, without days, or of single-label targets.
+    """
+    path = predictions_path(run, split)
+    if not path.exists():
+        raise InputError(f"{path}: no such file; train first (python jobs/train.py <config>)")
+    predictions = load_predictions(path)
+    if predictions.target_kind != MULTI_LABEL:
+        raise InputError(f"{path}: targets of kind {predictions.target_kind!r}; this stage judges {MULTI_LABEL!r} only")
+    if len(predictions.dates) == 0:
+        raise InputError(f"{path}: holds no days; give store.split.{split} years that have labels, and train again")
+    return predictions
+
+
+def predictions_path(run: Path, split: str) -> Path:
+    """Return where the predictions of a split are, in a run folder."""
+    return run / f"predictions_{split}.npz"
+
+
+# --- decisions -----------------------------------------------------------------------------------------------
+
+THRESHOLDS, CALIBRATION = "thresholds.json", "calibration.json"
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What turns logits into probabilities and yes or no; fitted on validation days."""
+
+    classes: tuple[str, ...]
+    a: Floats
+    b: Floats
+    thresholds: Floats
+    """K calibrated probabilities; a class is said to occur where its probability is at least this."""
+    fallback: NDArray[np.bool_]
+    """K: the class has no positives in validation, so its threshold is the setting and not fitted."""
+    details: dict[str, Any]
+    """All of ``thresholds.json``."""
+
+    def probabilities(self, logits: NDArray[Any]) -> Floats:
+        """Return calibrated probabilities of logits, N × K."""
+        return calibrated(logits, self.a, self.b)
+
+    def decide(self, logits: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which classes are said to occur, N × K."""
+        return np.asarray(self.probabilities(logits) >= self.thresholds)
+
+
+def load_decisions(run: Path, classes: tuple[str, ...]) -> Decisions:
+    """Read thresholds and calibration of a run folder.
+
+    Raises:
+        InputError: missing, broken, of other classes, or older than the predictions.
+    """
+    values = _read(run / THRESHOLDS, ("made_from", "labels", "thresholds", "fallback"))
+    calibration = _read(run / CALIBRATION, ("made_from", "a", "b"))
+    if values["made_from"] != calibration["made_from"]:
+        raise InputError(f"{run / CALIBRATION}: does not belong to {THRESHOLDS}; run the thresholds job again")
+    check_made_from(run / THRESHOLDS, values, "thresholds")
+    if tuple(values["labels"]) != classes:
+        found = shorten(values["labels"])
+        raise InputError(f"{run / THRESHOLDS}: for the classes {found}, not {shorten(classes)}; run thresholds again")
+    return Decisions(
+        classes=classes,
+        a=np.array(calibration["a"], np.float64),
+        b=np.array(calibration["b"], np.float64),
+        thresholds=np.array(values["thresholds"], np.float64),
+        fallback=np.array(values["fallback"], np.bool_),
+        details=values,
+    )
+
+
+def _read(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file; run the thresholds job first")
+    values = read_json(path)
+    lacking = [key for key in keys if key not in values]
+    if lacking:
+        raise InputError(f"{path}: lacks {shorten(lacking)}; delete it and run the thresholds job again")
+    return values
+
+
+# --- what was made from what ---------------------------------------------------------------------------------
+
+
+def made_from(settings: Any, folder: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Return a digest of ``settings`` (JSON-like) and the SHA-256 of those files in ``folder`` that exist."""
+    present = [name for name in names if (folder / name).exists()]
+    return {"settings": digest8(settings), "files": {name: sha256(folder / name) for name in present}}
+
+
+def is_fresh(path: Path, stamp: dict[str, Any]) -> bool:
+    """Tell whether the JSON file ``path`` is there and was made from exactly this."""
+    try:
+        return bool(read_json(path).get("made_from") == stamp)
+    except InputError:
+        return False
+
+
+def number(value: float | None) -> float:
+    """Return a JSON number; NaN for null, which stands for a score that could not be measured."""
+    return float("nan") if value is None else value
+
+
+def check_made_from(path: Path, value: dict[str, Any], stage: str) -> None:
+    """Check that the files ``value`` (read from ``path``) was made from are still the ones beside it.
+
+    Raises:
+        InputError: one is missing or another; says to run ``stage`` again.
+    """
+    for name, checksum in value["made_from"]["files"].items():
+        other = path.parent / name
+        if not other.exists() or sha256(other) != checksum:
+            raise InputError(f"{path}: was made from another {name} than the one beside it; run the {stage} job again")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from zoneinfo import ZoneInfo, available_timezones
 
+from pydantic import Field, field_validator
+
+from pipeline.core.choose import near
 from pipeline.core.config import Section, runtime
 
 FORMAT = 1
@@ -34,3 +37,28 @@ class DeriveConfig(Section):
     """UTC hours to keep; empty: all, and then each local day must hold exactly one time."""
     labels: LabelFile = LabelFile()
     compression: str = runtime("lz4", pattern="^(lz4|zlib|none)$")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, KeyError):
+            hint = near(name, available_timezones())
+            raise ValueError(f"unknown IANA time zone {name!r}{hint} For example Asia/Tokyo or UTC") from None
+        return name
+
+    @field_validator("hours")
+    @classmethod
+    def _real_hours(cls, hours: list[int]) -> list[int]:
+        if any(not 0 <= hour <= 23 for hour in hours) or len(set(hours)) < len(hours):
+            raise ValueError(f"UTC hours are whole numbers from 0 to 23, each once; found {hours}")
+        return hours
+
+    @field_validator("fields", "scalars")
+    @classmethod
+    def _each_once(cls, names: list[str]) -> list[str]:
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}; keep one of each")
+        return names

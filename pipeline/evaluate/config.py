@@ -6,6 +6,9 @@ from pydantic import Field
 
 from pipeline.core.config import Section
 
+FORMAT = 1
+"""Raised when the same inputs would be judged otherwise, so that old reports are made anew."""
+
 
 class EvaluateConfig(Section):
     """How results are judged."""
@@ -15,6 +18,6 @@ class EvaluateConfig(Section):
     block_days: int = Field(7, ge=1)
     """Days that are drawn together, because neighbouring days are alike."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    seed: int = 42
+    seed: int = Field(42, ge=0)
     exclude: list[str] = Field(default_factory=list)
     """Classes left out of the extra score ``macro_f1_excluding`` (such as an 'unclassified' type)."""

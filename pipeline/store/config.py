@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.core.config import Section
 
@@ -12,6 +12,16 @@ FORMAT = 1
 """Raised when the meaning of a stored value changes, so that old stores are made anew."""
 
 Years = list[int]
+ALL = "ALL"
+
+
+def _names_once(names: list[str]) -> list[str]:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{', '.join(repeated)} written twice; keep one")
+    if ALL in names and len(names) > 1:
+        raise ValueError(f"{ALL!r} stands alone or not at all; write [{ALL}] or a list of names")
+    return names
 
 
 class SplitConfig(Section):
@@ -30,6 +40,21 @@ class SplitConfig(Section):
     """Only for ``random_days``."""
     leave_one_year_out: bool = False
     """Add one fold for each year of train and val: it tests, the year before it (the last, for the first) validates."""
+
+    @field_validator("fractions")
+    @classmethod
+    def _whole(cls, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+            raise ValueError(f"expected three shares ≥ 0 that add up to 1, found {list(fractions)}")
+        return fractions
+
+    @model_validator(mode="after")
+    def _only_what_is_used(self) -> SplitConfig:
+        if self.by == "random_days" and (self.train or self.val or self.test or self.leave_one_year_out):
+            raise ValueError(
+                "random_days takes no years and no leave_one_year_out; drop them, or set store.split.by: years"
+            )
+        return self
 
     @model_validator(mode="after")
     def _years_once(self) -> SplitConfig:
@@ -53,6 +78,23 @@ class TargetConfig(Section):
     transition: str = "-"
     """Characters that join a type and the one that follows; empty where ``-`` is part of a name."""
 
+    _once = field_validator("classes")(_names_once)
+
+    @model_validator(mode="after")
+    def _joiners_join(self) -> TargetConfig:
+        shared = set(self.composite) & set(self.transition)
+        if shared:
+            raise ValueError(
+                f"{''.join(sorted(shared))!r} is in composite and in transition; a character joins one way"
+            )
+        joined = [name for name in self.classes if set(name) & set(self.composite + self.transition)]
+        if joined:
+            raise ValueError(
+                f"class {joined[0]!r} holds a character that joins types (composite {self.composite!r}, "
+                f"transition {self.transition!r}); set the joiner to another character or to ''"
+            )
+        return self
+
 
 class Region(Section):
     """A latitude–longitude box in degrees, inclusive."""
@@ -61,6 +103,13 @@ class Region(Section):
     north: float = Field(ge=-90, le=90)
     west: float = Field(ge=-180, le=360)
     east: float = Field(ge=-180, le=360)
+    """Less than ``west``: the box goes on eastward across the end of the longitudes."""
+
+    @model_validator(mode="after")
+    def _has_height(self) -> Region:
+        if self.north <= self.south:
+            raise ValueError(f"north ({self.north:g}) must be greater than south ({self.south:g})")
+        return self
 
 
 class StoreConfig(Section):
@@ -82,3 +131,5 @@ class StoreConfig(Section):
     """Days without a label."""
     target: TargetConfig = TargetConfig()
     split: SplitConfig = SplitConfig()
+
+    _once = field_validator("channels", "scalars")(_names_once)

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from pipeline.core.config import Section
 
+FORMAT = 1
+"""Raised when the same settings would give other thresholds, so that old ones are made anew."""
+
 
 class ThresholdsConfig(Section):
     """How probabilities become decisions. Only validation data is looked at."""

@@ -16,20 +16,32 @@ class ModelConfig(Section):
     """Encoder of the maps and the head on top."""
 
     backbone: str = "simple"
-    """simple, resnet_small, deformable, convnext_tiny, positional, or any timm name such as ``resnet18``."""
+    """simple, resnet_small, deformable, convnext_tiny, positional (the fields themselves), or any timm name.
+
+    A timm name that is also one of these is written ``timm/convnext_tiny``.
+    """
     pretrained: bool | str = False
     """For timm names: ``true`` (from the hub) or the path of a .safetensors / .pth / .pt file."""
     coordinates: bool = False
     """Append two channels, latitude and longitude scaled to −1…1 (CoordConv), so that position can be learned."""
-    pooling: Literal["auto", "grid", "average", "masks"] = "auto"
-    """Between encoder and head: ``grid`` keeps a coarse map, ``masks`` learned places, ``average`` forgets position."""
+    pooling: Literal["auto", "grid", "average", "windows"] = "auto"
+    """Between encoder and head: ``grid`` keeps a coarse map, ``windows`` learned places, ``average`` no position."""
     pool_size: int = Field(4, ge=1)
-    """Cells each way of ``grid`` pooling, or a square root of the number of masks."""
+    """Cells each way of ``grid`` pooling (fewer on a smaller map)."""
+    windows: int = Field(4, ge=1)
+    """Number of learned Gaussian windows, of each member, in ``windows`` pooling."""
+    members: int = Field(1, ge=1)
+    """Heads trained side by side and averaged (an ensemble in one model)."""
     hidden: int = Field(512, ge=0)
-    """Width of the head's hidden layer; 0: linear head."""
+    """Width of the head's hidden layers; 0: linear head."""
+    hidden_layers: int = Field(1, ge=1)
+    activation: Literal["relu", "gelu"] = "relu"
+    """Between the head's layers."""
     head_dropout: float = Field(0.5, ge=0, lt=1)
     dropout: float = Field(0.25, ge=0, lt=1)
-    """Inside the encoder, where it has dropout."""
+    """Inside the encoder: simple, resnet_small and deformable."""
+    drop_path: float = Field(0.1, ge=0, lt=1)
+    """Stochastic depth, the chance of skipping the last block: convnext_tiny, and timm names that have it."""
 
 
 class LossConfig(Section):

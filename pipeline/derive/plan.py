@@ -1,0 +1,113 @@
+"""What has to be made: each local month with its labels, the raw files it comes from and the signature of all that."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.core.artifact import Checksums, digest8
+from pipeline.core.errors import InputError, shorten
+from pipeline.core.logs import log
+from pipeline.derive.config import FORMAT, DeriveConfig
+from pipeline.derive.days import Month, common_times, keep_hours, local_months
+from pipeline.derive.layout import Seconds
+from pipeline.derive.recipe import Need, Recipe
+from pipeline.derive.series import Archive, name_of
+
+_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Task:
+    """One monthly file to make."""
+
+    month: Month
+    labels: tuple[str, ...]
+    """The label of each time, empty where its day has none."""
+    sources: tuple[Path, ...]
+    """Raw files with a value that goes in, by name."""
+    made_from: str
+
+    @property
+    def file(self) -> str:
+        """The name of the monthly file."""
+        return f"{self.month.name}.nc"
+
+
+def expand(patterns: Sequence[str], home: Path, setting: str) -> list[Path]:
+    """Return the files that paths and globs name (relative to ``home``, absolute, or from ``~``), each once, sorted.
+
+    Raises:
+        InputError: nothing is named, or a pattern matches no file.
+    """
+    if not patterns:
+        raise InputError(f"{setting}: names no file; list files or globs, relative to {home}")
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        wanted = str(home / Path(pattern).expanduser())
+        matches = [Path(name) for name in sorted(glob.glob(wanted, recursive=True)) if Path(name).is_file()]
+        if not matches:
+            raise InputError(f"{setting}: no file matches {pattern!r} (looked for {wanted}); correct the path")
+        found.update(dict.fromkeys(path.resolve() for path in matches))
+    return sorted(found)
+
+
+def needs_of(fields: Mapping[str, Recipe]) -> list[Need]:
+    """Return what the recipes need, each once."""
+    return list(dict.fromkeys(need for recipe in fields.values() for need in recipe.needs))
+
+
+def plan_months(config: DeriveConfig, fields: Mapping[str, Recipe], archive: Archive) -> tuple[Month, ...]:
+    """Return the local months that the raw files cover.
+
+    Raises:
+        InputError: variables differ in times, a local day has two, or a field would be missing throughout.
+    """
+    needs = needs_of(fields)
+    present = {name_of(need.key): archive.series[need.key].seconds for need in needs if not need.hours_before}
+    seconds = common_times({name: keep_hours(times, config.hours) for name, times in present.items()})
+    for name, recipe in fields.items():
+        _report_absent(name, recipe.needs, archive, seconds)
+    return local_months(seconds, config.timezone, config.hours)
+
+
+def plan_tasks(
+    config: DeriveConfig, fields: Mapping[str, Recipe], archive: Archive, months: Iterable[Month],
+    labels: Mapping[str, str], checksums: Checksums,
+) -> list[Task]:  # fmt: skip
+    """Return the task of each month; its signature changes when anything that goes into the file does."""
+    settings = {"fields": config.fields, "scalars": config.scalars, "timezone": config.timezone, "hours": config.hours}
+    grid = [archive.grid.latitude, archive.grid.longitude]
+    tasks = []
+    for month in months:
+        mine = tuple(labels.get(day, "") for day in month.dates)
+        sources = _sources(needs_of(fields), archive, month.seconds)
+        contents = [[path.name, checksums.of(path)] for path in sources]
+        made_from = digest8([FORMAT, settings, grid, contents, month.dates, mine])
+        tasks.append(Task(month, mine, sources, made_from))
+    return tasks
+
+
+def _sources(needs: Sequence[Need], archive: Archive, seconds: Seconds) -> tuple[Path, ...]:
+    paths = [archive.series[need.key].paths(seconds - need.hours_before * _HOUR) for need in needs]
+    return tuple(sorted(set().union(*paths), key=lambda path: (path.name, path)))
+
+
+def _report_absent(name: str, needs: Sequence[Need], archive: Archive, seconds: Seconds) -> None:
+    """Log at how many times a field is missing because an earlier time is not there."""
+    for need in needs:
+        if not need.hours_before:
+            continue
+        absent = ~np.isin(seconds - need.hours_before * _HOUR, archive.series[need.key].seconds)
+        times = [str(np.datetime64(int(time), "s")) for time in seconds[absent]]
+        if absent.all():
+            raise InputError(
+                f"derive.fields: {name} would be missing at all {len(times)} times, because none of them has a time "
+                f"{need.hours_before} hours before it; add raw files or leave the field out"
+            )
+        log.info("%s is missing at %d times without data %d hours before: %s", name, len(times), need.hours_before,
+                 shorten(times))  # fmt: skip

@@ -1,0 +1,166 @@
+"""Judge one split of a run: every score of the model, of the four baselines, and how sure they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.contract.predictions import Decisions, Predictions
+from pipeline.contract.scores import (
+    Floats,
+    average_precision,
+    brier,
+    calibration_error,
+    f_score,
+    log_loss,
+    macro,
+    sigmoid,
+)
+from pipeline.evaluate.baselines import Forecast
+from pipeline.evaluate.bootstrap import ap_resamples, draw, f1_resamples, interval, macro_resamples
+from pipeline.evaluate.config import EvaluateConfig
+from pipeline.evaluate.metrics import Flags, by_kind, classification_report, day_scores, micro_f1
+
+COMPARED = ("map", "macro_f1", "macro_f1_excluding", "micro_f1")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One split with the model's forecast of it."""
+
+    predictions: Predictions
+    target: Flags
+    logits: Floats
+    probability: Floats
+    chosen: Flags
+    counted: Flags
+    """K: classes that are not excluded from ``macro_f1_excluding``."""
+
+    @property
+    def model(self) -> Forecast:
+        """The model in the form the baselines have; its raw logits rank as its probabilities do."""
+        return Forecast(self.logits, self.chosen)
+
+
+def make_case(predictions: Predictions, decisions: Decisions, exclude: list[str]) -> Case:
+    """Apply calibration and thresholds to the logits of a split."""
+    probability = decisions.probabilities(predictions.logits)
+    return Case(
+        predictions=predictions,
+        target=predictions.target > 0,
+        logits=np.asarray(predictions.logits, np.float64),
+        probability=probability,
+        chosen=probability >= decisions.thresholds,
+        counted=~np.isin(predictions.classes, exclude),
+    )
+
+
+def judge(case: Case, decisions: Decisions, baselines: dict[str, Forecast], config: EvaluateConfig) -> dict[str, Any]:
+    """Return the scores of one split as JSON values; ``None`` stands for what could not be measured."""
+    model, others = compared(case, case.model), {name: compared(case, value) for name, value in baselines.items()}
+    best = {key: max(others, key=lambda name: _known(others[name][key])) for key in COMPARED}
+    return {
+        **_occurrence(case, config.exclude),
+        "classification_report": classification_report(case.target, case.chosen, case.predictions.labels),
+        "scores": {**model, **_other_scores(case)},
+        "per_class": _per_class(case, decisions),
+        "kinds": by_kind(case.target, case.chosen, case.logits, case.predictions.kinds),
+        "baselines": {name: {**scores, **_baseline_classes(case, baselines[name])} for name, scores in others.items()},
+        "best_baseline": best,
+        "uplift": {key: model[key] - others[best[key]][key] for key in COMPARED},
+        "intervals": _intervals(case, baselines, best, config),
+    }
+
+
+def compared(case: Case, forecast: Forecast) -> dict[str, float]:
+    """Return the scores that model and baselines share."""
+    f1, precision = class_scores(case, forecast)
+    return {
+        "map": macro(precision),
+        "macro_f1": macro(f1),
+        "macro_f1_excluding": macro(f1[case.counted]),
+        "micro_f1": micro_f1(case.target, forecast.chosen),
+    }
+
+
+def class_scores(case: Case, forecast: Forecast) -> tuple[Floats, Floats]:
+    """Return F1 and average precision of each class, K values each."""
+    return f_score(case.target, forecast.chosen), average_precision(case.target, forecast.score)
+
+
+def _known(value: float) -> float:
+    return -1.0 if np.isnan(value) else value
+
+
+def _occurrence(case: Case, exclude: list[str]) -> dict[str, Any]:
+    support = case.target.sum(axis=0)
+    return {
+        "labels": case.predictions.labels,
+        "support": support,
+        "absent": case.predictions.classes[support == 0],
+        "excluded": exclude,
+    }
+
+
+def _other_scores(case: Case) -> dict[str, float]:
+    raw, at_half = sigmoid(case.logits), case.logits > 0
+    return {
+        "macro_f1_at_half": macro(f_score(case.target, at_half)),
+        "micro_f1_at_half": micro_f1(case.target, at_half),
+        **day_scores(case.target, case.chosen),
+        "brier": float(brier(case.target, case.probability).mean()),
+        "brier_before_calibration": float(brier(case.target, raw).mean()),
+        "ece": float(calibration_error(case.target, case.probability).mean()),
+        "ece_before_calibration": float(calibration_error(case.target, raw).mean()),
+    }
+
+
+def _per_class(case: Case, decisions: Decisions) -> dict[str, Any]:
+    raw = sigmoid(case.logits)
+    return {
+        "threshold": decisions.thresholds,
+        "threshold_is_fallback": decisions.fallback,
+        "prevalence": case.target.mean(axis=0),
+        "average_precision": average_precision(case.target, case.logits),
+        "f1_at_half": f_score(case.target, case.logits > 0),
+        "brier": brier(case.target, case.probability),
+        "brier_before_calibration": brier(case.target, raw),
+        "ece": calibration_error(case.target, case.probability),
+        "ece_before_calibration": calibration_error(case.target, raw),
+        "log_loss": log_loss(case.target, case.logits * decisions.a + decisions.b),
+        "log_loss_before_calibration": log_loss(case.target, case.logits),
+    }
+
+
+def _baseline_classes(case: Case, forecast: Forecast) -> dict[str, Any]:
+    return {
+        "average_precision": average_precision(case.target, forecast.score),
+        "f1": f_score(case.target, forecast.chosen),
+    }
+
+
+def _intervals(
+    case: Case, baselines: dict[str, Forecast], best: dict[str, str], config: EvaluateConfig
+) -> dict[str, Any]:
+    """Return percentile intervals of the scores, and of the uplift over the best baseline on the same resamples."""
+    draws = draw(case.predictions.days, config.block_days, config.bootstrap, config.seed)
+    method = {"confidence": config.confidence, "resamples": config.bootstrap, "block_days": config.block_days}
+    if draws is None:
+        return method | {"resamples": 0}
+
+    def resample(forecast: Forecast) -> tuple[dict[str, Floats], Floats, Floats]:
+        f1, micro = f1_resamples(draws, case.target, forecast.chosen)
+        precision = ap_resamples(draws, case.target, forecast.score)
+        f1_all, precision_all = class_scores(case, forecast)
+        excluding = macro_resamples(f1, f1_all, case.counted)
+        values = (macro_resamples(precision, precision_all), macro_resamples(f1, f1_all), excluding, micro)
+        return dict(zip(COMPARED, values, strict=True)), f1, precision
+
+    scores, f1, precision = resample(case.model)
+    others = {name: resample(baselines[name])[0] for name in set(best.values())}
+    limits = {key: interval(values, config.confidence) for key, values in scores.items()}
+    uplift = {key: interval(scores[key] - others[best[key]][key], config.confidence) for key in COMPARED}
+    classes = {"f1": interval(f1, config.confidence), "average_precision": interval(precision, config.confidence)}
+    return {**method, **limits, "uplift": uplift, "per_class": classes}

@@ -1,0 +1,178 @@
+"""The evaluate stage: predictions and thresholds of a run in, ``val_report.json`` and ``test_report.json`` out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.contract.predictions import (
+    CALIBRATION,
+    THRESHOLDS,
+    Decisions,
+    Predictions,
+    is_fresh,
+    load_decisions,
+    load_multi_label,
+    made_from,
+    number,
+    predictions_path,
+)
+from pipeline.contract.store import DEFAULT_FOLD, SPLITS, Fold, Store
+from pipeline.core.artifact import read_json, write_json
+from pipeline.core.choose import near
+from pipeline.core.config import signature
+from pipeline.core.errors import InputError, shorten
+from pipeline.core.lock import exclusive
+from pipeline.core.logs import log
+from pipeline.evaluate.baselines import LabelHistory, baselines
+from pipeline.evaluate.climate import year_of
+from pipeline.evaluate.config import FORMAT, EvaluateConfig
+from pipeline.evaluate.judge import COMPARED, judge, make_case
+
+NOTES = {
+    "val": (
+        "The best epoch, the calibration and the thresholds were chosen on these days, so the numbers flatter; "
+        "with calibration and thresholds tuned on some blocks of them and judged on the others, macro F1 is "
+        "{lower:.3f} lower."
+    ),
+    "test": (
+        "These days chose nothing: the best epoch, the calibration and the thresholds come from validation days only. "
+        "The test days are judged here and nowhere else; compare settings by val_report.json, not by this file."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The splits that were judged, whether that was done before, and the scores that model and baselines share."""
+
+    fresh: bool
+    scores: dict[str, dict[str, float]]
+
+
+def evaluate(config: EvaluateConfig, run: Path, store_folder: Path, fold: str = DEFAULT_FOLD) -> Judged:
+    """Judge the validation and test predictions in ``run``, unless that was done with these settings and inputs.
+
+    Args:
+        config: the settings.
+        run: the run folder.
+        store_folder: the store that the run was trained on: labels of training days and of the days before.
+        fold: the division of the store that the run was trained on.
+
+    Raises:
+        InputError: predictions or thresholds are missing or old, the store is another one, or a class is unknown.
+        EnvironmentFault: another process works in the folder, or it cannot be written.
+    """
+    validation = load_multi_label(run, "val")
+    _check_excluded(config, validation)
+    with exclusive(run):
+        decisions = load_decisions(run, validation.labels)
+        store = Store(store_folder)
+        labels = _Labels(store, store.fold(fold))
+        fresh, scores = True, {}
+        for split in [name for name in ("val", "test") if predictions_path(run, name).exists()]:
+            names = [predictions_path(run, name).name for name in ("val", split)]
+            stamp = made_from([FORMAT, signature(config), store.spec.version, fold], run, [*names, *_TUNED])
+            path = run / f"{split}_report.json"
+            if not is_fresh(path, stamp):
+                fresh = False
+                predictions = validation if split == "val" else load_multi_label(run, split)
+                report = _report(config, predictions, validation, decisions, labels)
+                write_json(path, report | {"made_from": stamp})
+            report = read_json(path)
+            for warning in report["warnings"]:
+                log.warning("%s: %s", split, warning)
+            scores[split] = {key: number(report["scores"][key]) for key in COMPARED}
+    return Judged(fresh, scores)
+
+
+_TUNED = (THRESHOLDS, CALIBRATION)
+
+
+class _Labels:
+    """What evaluation needs of the store: labels of all days, and which day is in which split."""
+
+    def __init__(self, store: Store, fold: Fold) -> None:
+        days = store.column("date").astype("datetime64[D]")
+        train = np.zeros(len(days), np.bool_)
+        train[fold.train] = True
+        if not train.any():
+            raise InputError(f"{store.folder}: fold {fold.name!r} has no training days, so there are no baselines")
+        order = np.argsort(days, kind="stable")
+        self.history = LabelHistory(days[order], store.target[order], train[order])
+        self.splits = {name: days[getattr(fold, name)] for name in SPLITS}
+        self._ids = {name: store.column("id")[getattr(fold, name)] for name in SPLITS}
+        self._classes, self._folder = store.spec.target.classes, store.folder
+
+    def check(self, predictions: Predictions) -> None:
+        """Raise ``InputError`` unless the predictions are of this store's split."""
+        if predictions.labels != self._classes or not np.array_equal(predictions.ids, self._ids[predictions.split]):
+            raise InputError(
+                f"{self._folder}: another store than the one this run was trained on (other classes or "
+                f"{predictions.split} days); train again, or give the config that the run was trained with"
+            )
+
+    def used_for(self) -> dict[str, Any]:
+        """Return which years train, choose and judge, and on how many days."""
+        return {
+            name: {"years": np.unique(year_of(days)), "days": len(days), "used_for": _PURPOSE[name]}
+            for name, days in self.splits.items()
+        }
+
+
+_PURPOSE = {
+    "train": "weights, scale, climatology and transition baselines",
+    "val": "best epoch, calibration, thresholds of model and baselines",
+    "test": "judging only",
+}
+
+
+def _check_excluded(config: EvaluateConfig, predictions: Predictions) -> None:
+    for name in config.exclude:
+        if name not in predictions.labels:
+            allowed = shorten(predictions.labels, 30)
+            raise InputError(
+                f"evaluate.exclude: {name!r} is not a class{near(name, predictions.labels)} Allowed: {allowed}"
+            )
+
+
+def _report(
+    config: EvaluateConfig, predictions: Predictions, validation: Predictions, decisions: Decisions, labels: _Labels
+) -> dict[str, Any]:
+    labels.check(predictions)
+    case = make_case(predictions, decisions, config.exclude)
+    others = baselines(
+        labels.history, validation.days, validation.target, predictions.days, decisions.details["settings"]["fallback"]
+    )
+    judged = judge(case, decisions, others, config)
+    flattery = decisions.details["cross_fit"]["flatters_by"]
+    return {
+        "split": predictions.split,
+        "note": NOTES[predictions.split].format(lower=number(flattery)),
+        "warnings": _warnings(judged, decisions),
+        "days": len(predictions.dates),
+        "first": predictions.dates[0],
+        "last": predictions.dates[-1],
+        "splits": labels.used_for(),
+        "thresholds_settings": decisions.details["settings"],
+        "cross_fit_flattery": flattery,
+        **judged,
+    }
+
+
+def _warnings(judged: dict[str, Any], decisions: Decisions) -> list[str]:
+    found = []
+    for key in ("map", "macro_f1"):
+        if not judged["uplift"][key] > 0:
+            name = judged["best_baseline"][key]
+            ours, theirs = judged["scores"][key], judged["baselines"][name][key]
+            found.append(f"the model's {key} {ours:.3f} does not beat the baseline {name} ({theirs:.3f})")
+    if len(judged["absent"]):
+        found.append(f"classes that do not occur are left out of macro scores: {shorten(judged['absent'])}")
+    unfitted = [name for name, flag in zip(decisions.classes, decisions.fallback, strict=True) if flag]
+    if unfitted:
+        found.append(f"classes without positives in validation, so their threshold is not fitted: {shorten(unfitted)}")
+    return found

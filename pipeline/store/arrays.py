@@ -1,0 +1,86 @@
+"""A big ``.npy`` file written in order, row by row, that a killed program can go on with."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BLOCK = 1 << 22
+
+
+def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """Return the header that ``numpy.save`` writes for a C-ordered array."""
+    stream = io.BytesIO()
+    description = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, description)
+    return stream.getvalue()
+
+
+class ArrayWriter:
+    """Rows of one ``.npy`` file, written with ``pwrite`` (nothing is mapped) while their SHA-256 is computed."""
+
+    def __init__(self, path: Path, dtype: str, shape: tuple[int, ...], done: int) -> None:
+        """Open ``path``, of which ``done`` rows are written already.
+
+        Raises:
+            OSError: it cannot be opened or grown.
+        """
+        header = npy_header(dtype, shape)
+        self._row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
+        self._start = len(header)
+        self._bytes = self._start + shape[0] * self._row_bytes
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._sha = hashlib.sha256(header)
+        os.ftruncate(self._file, self._bytes)
+        _pwrite(self._file, memoryview(header), 0)
+        self._position = self._start
+        self._catch_up(self._start + done * self._row_bytes)
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Write the next rows.
+
+        Raises:
+            OSError: the disk is full, for instance.
+        """
+        data = memoryview(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
+        _pwrite(self._file, data, self._position)
+        self._sha.update(data)
+        self._position += len(data)
+
+    def flush(self) -> None:
+        """Wait until what was written is on the disk."""
+        os.fdatasync(self._file)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def describe(self) -> dict[str, Any]:
+        """Return size and checksum of the file for a manifest.
+
+        Raises:
+            RuntimeError: rows are still to be written.
+        """
+        if self._position != self._bytes:
+            raise RuntimeError(f"{self._bytes - self._position} bytes are still to be written")
+        return {"bytes": self._bytes, "sha256": self._sha.hexdigest()}
+
+    def _catch_up(self, end: int) -> None:
+        while self._position < end:
+            block = os.pread(self._file, min(_BLOCK, end - self._position), self._position)
+            if not block:
+                raise RuntimeError("the file is shorter than the rows that were written")
+            self._sha.update(block)
+            self._position += len(block)
+
+
+def _pwrite(file: int, data: memoryview, position: int) -> None:
+    while len(data):
+        count = os.pwrite(file, data, position)
+        data, position = data[count:], position + count

@@ -1,0 +1,106 @@
+"""Platt and temperature scaling of each class's logits, drawn toward leaving them as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contract.scores import Floats, sigmoid
+
+SLOPES = (0.02, 50.0)
+"""Slopes are kept inside: a positive one keeps the ranking, and none is so steep that all becomes 0 or 1."""
+_LEAST_PRIOR = 1e-3
+_ITERATIONS = 60
+_HALVINGS = 30
+
+
+def calibrate(
+    logits: NDArray[Any], target: NDArray[Any], kind: str, prior: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return slope ``a`` and offset ``b`` of each class, so that ``sigmoid(a z + b)`` fits ``target``.
+
+    Minimises ``Σ ce(y, a z + b) + w Σ ce(sigmoid(z), a z + b)`` with ce the cross-entropy: the second sum is the same
+    samples with the outcome the model itself expects, which pulls toward a = 1, b = 0. Its weight is
+    ``w = prior / max(positives, expected positives, 1)``, so ``prior`` counts in pseudo-positives. The first sum can
+    only fall, because the second one is least at the identity. Convex; solved by Newton's method with step halving
+    (Platt 1999; Lin, Lin & Weng 2007 for the halving; Guo et al. 2017 for ``temperature``: b = 0).
+
+    Args:
+        logits: N × K.
+        target: N × K, 0 or 1.
+        kind: ``none``, ``temperature`` or ``platt``.
+        prior: strength of the pull; at least 0.001 is used, so that a class without positives has a finite answer.
+    """
+    z = np.asarray(logits, np.float64)
+    classes = z.shape[1]
+    identity = np.stack([np.ones(classes), np.zeros(classes)])
+    if kind == "none":
+        return identity[0], identity[1]
+    problem = _Problem(z, target, prior)
+    free = np.array([[True], [kind == "platt"]]) & np.ones((2, classes), np.bool_)
+    found = problem.minimise(identity, free)
+    bounded = np.clip(found[0], *SLOPES)
+    if not np.array_equal(bounded, found[0]):
+        # The problem is convex, so where the free optimum is outside, the best allowed slope is the bound.
+        outside = bounded != found[0]
+        start = np.where(outside, np.stack([bounded, np.zeros(classes)]), found)
+        found = problem.minimise(start, np.stack([~outside, free[1]]))
+    return found[0], found[1]
+
+
+class _Problem:
+    """Weighted logistic regression of soft targets on one logit, for all classes at once."""
+
+    def __init__(self, z: Floats, target: NDArray[Any], prior: float) -> None:
+        expected = sigmoid(z)
+        heavier = np.maximum(expected.sum(axis=0), (target > 0).sum(axis=0))
+        pull = max(prior, _LEAST_PRIOR) / np.maximum(heavier, 1.0)
+        self._z = z
+        self._weight = 1.0 + pull
+        self._mean_target = ((target > 0) + pull * expected) / self._weight
+
+    def loss(self, line: Floats) -> Floats:
+        """Return the objective of each class at ``line`` (2 × K: a, b), divided by its weight."""
+        x = line[0] * self._z + line[1]
+        return np.asarray((np.logaddexp(0.0, x) - self._mean_target * x).sum(axis=0))
+
+    def minimise(self, line: Floats, free: NDArray[np.bool_]) -> Floats:
+        """Return the best ``line`` from this start; entries that are not ``free`` (2 × K) stay."""
+        loss = self.loss(line)
+        for _ in range(_ITERATIONS):
+            step = self._newton_step(line, free)
+            line, lower = self._descend(line, step, loss)
+            gain, loss = loss - lower, lower
+            if np.all(gain <= 1e-12 * np.maximum(loss, 1e-12)):
+                break
+        return line
+
+    def _newton_step(self, line: Floats, free: NDArray[np.bool_]) -> Floats:
+        p = sigmoid(line[0] * self._z + line[1])
+        error, curvature = p - self._mean_target, p * (1 - p)
+        slope = np.where(free, np.stack([(error * self._z).sum(axis=0), error.sum(axis=0)]), 0.0)
+        second = np.empty((p.shape[1], 2, 2))
+        second[:, 0, 0] = (curvature * self._z**2).sum(axis=0)
+        second[:, 1, 1] = curvature.sum(axis=0)
+        second[:, 0, 1] = second[:, 1, 0] = (curvature * self._z).sum(axis=0)
+        fixed = ~free.T
+        second[fixed[:, :, None] | fixed[:, None, :]] = 0.0
+        # A little of the diagonal keeps the system solvable where curvature vanishes (far from every logit).
+        diagonal = np.einsum("kii->ki", second)
+        diagonal += 1e-9 * diagonal.max(axis=1, keepdims=True) + 1e-12 + fixed
+        return np.asarray(-np.linalg.solve(second, slope.T[:, :, None])[:, :, 0].T)
+
+    def _descend(self, line: Floats, step: Floats, loss: Floats) -> tuple[Floats, Floats]:
+        """Take the largest of 1, ½, ¼ … of each class's step that does not raise its loss."""
+        size = np.ones(line.shape[1])
+        for _ in range(_HALVINGS):
+            candidate = line + size * step
+            value = self.loss(candidate)
+            worse = ~(value <= loss)
+            if not worse.any():
+                return candidate, value
+            size = np.where(worse, size / 2, size)
+        size = np.where(worse, 0.0, size)
+        return line + size * step, np.where(worse, loss, value)

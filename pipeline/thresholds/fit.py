@@ -1,0 +1,107 @@
+"""Calibration and thresholds of all classes from logits and targets, and how much their tuning flatters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contract.scores import Cut, Floats, best_cut, calibrated, f_score, log_loss, logit, macro, sigmoid
+from pipeline.thresholds.calibrate import calibrate
+from pipeline.thresholds.config import ThresholdsConfig
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """K slopes, offsets and thresholds (calibrated probabilities), and which thresholds are the fallback."""
+
+    a: Floats
+    b: Floats
+    thresholds: Floats
+    fallback: NDArray[np.bool_]
+
+    def decide(self, logits: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which classes are said to occur, N × K."""
+        return np.asarray(calibrated(logits, self.a, self.b) >= self.thresholds)
+
+
+def fit(logits: NDArray[Any], target: NDArray[Any], config: ThresholdsConfig) -> Fitted:
+    """Calibrate each class, then put its threshold where Fβ is largest.
+
+    Args:
+        logits: N × K.
+        target: N × K, 0 or 1.
+        config: the settings.
+    """
+    a, b = calibrate(logits, target, config.calibration, config.calibration_prior)
+    probability = calibrated(logits, a, b)
+    cut = best_cut(target, probability, config.beta, config.minimum_precision)
+    thresholds = _shrink(cut, target, probability, config)
+    fallback = np.asarray(~(target > 0).any(axis=0))
+    return Fitted(a, b, np.where(fallback, config.fallback, thresholds), fallback)
+
+
+def _shrink(cut: Cut, target: NDArray[Any], probability: Floats, config: ThresholdsConfig) -> Floats:
+    """Draw each threshold toward the one that is best for all classes together, on the logit scale.
+
+    A class with n positives keeps n / (n + shrinkage) of its own.
+    """
+    if config.shrinkage == 0:
+        return cut.threshold
+    pooled = best_cut(target.reshape(-1, 1), probability.reshape(-1, 1), config.beta, config.minimum_precision)
+    positives = (target > 0).sum(axis=0)
+    own = positives / (positives + config.shrinkage)
+    lowest, highest = 1e-12, 1 - 1e-12
+    mixed = own * logit(np.clip(cut.threshold, lowest, highest))
+    return sigmoid(mixed + (1 - own) * logit(np.clip(pooled.threshold, lowest, highest)))
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """What the same tuning reaches on days it has not seen."""
+
+    blocks: int
+    decisions: NDArray[np.bool_]
+    """N × K: each block of days decided by what was fitted on the other blocks."""
+    log_loss: Floats
+    """K: of the probabilities calibrated on the other blocks."""
+
+
+def cross_fit(logits: NDArray[Any], target: NDArray[Any], config: ThresholdsConfig) -> CrossFit:
+    """Fit on all contiguous blocks of days but one and decide that one, for each block in turn.
+
+    Contiguous, because neighbouring days are alike: days drawn at random would be known from their neighbours.
+
+    Args:
+        logits: N × K, days ascending.
+        target: N × K, 0 or 1.
+        config: the settings; ``cross_fit_blocks`` blocks, or N if there are fewer days.
+    """
+    days = np.arange(len(logits))
+    blocks = np.array_split(days, min(config.cross_fit_blocks, len(days)))
+    decisions = np.zeros(target.shape, np.bool_)
+    loss = np.zeros(target.shape[1])
+    for block in blocks:
+        others = np.setdiff1d(days, block, assume_unique=True)
+        fitted = fit(logits[others], target[others], config)
+        decisions[block] = fitted.decide(logits[block])
+        scaled = np.asarray(logits[block], np.float64) * fitted.a + fitted.b
+        loss += log_loss(target[block], scaled) * len(block) / len(days)
+    return CrossFit(len(blocks), decisions, loss)
+
+
+def flattery(
+    target: NDArray[Any], fitted_decisions: NDArray[np.bool_], crossed: CrossFit, beta: float
+) -> dict[str, Any]:
+    """Compare the scores on the days that were tuned on with those on held-out blocks, as JSON values."""
+    inside, outside = (macro(f_score(target, decisions)) for decisions in (fitted_decisions, crossed.decisions))
+    return {
+        "blocks": crossed.blocks,
+        "macro_f1_in_sample": inside,
+        "macro_f1_cross_fit": outside,
+        "flatters_by": inside - outside,
+        "f_beta_in_sample": f_score(target, fitted_decisions, beta),
+        "f_beta_cross_fit": f_score(target, crossed.decisions, beta),
+    }

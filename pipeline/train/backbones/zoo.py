@@ -1,0 +1,181 @@
+"""Any model of timm as a backbone: any number of channels, any size of map, features as a map.
+
+How a model is to be built and read is found out on torch's ``meta`` device, which computes shapes only: that takes
+no arithmetic, no memory and no random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+from pipeline.core.choose import near
+from pipeline.core.errors import InputError, shorten
+from pipeline.train.backbones.base import Backbone, Size, strided
+from pipeline.train.backbones.weights import fetch, load_file
+from pipeline.train.config import ModelConfig
+
+_COARSEST = 32
+"""Nearly all models halve a map five times at most; multiples of this fit those that cannot round."""
+_DOES_NOT_FIT = (RuntimeError, AssertionError, ValueError, IndexError, ZeroDivisionError)
+
+
+def _intermediate(model: Any, fields: Tensor) -> Tensor:
+    maps = model.forward_intermediates(fields, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True)
+    last: Tensor = maps[-1]
+    return last
+
+
+READERS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "channels first": lambda model, fields: model.forward_features(fields),
+    "channels last": lambda model, fields: model.forward_features(fields).permute(0, 3, 1, 2),
+    "tokens": _intermediate,
+    "vector": lambda model, fields: model(fields)[:, :, None, None],
+}
+"""How features are taken: as a map B × C × h × w; a model without a map gives its pooled vector as one cell."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a model is built for a size of map, and how its features are read."""
+
+    name: str
+    options: dict[str, Any]
+    padded: Size
+    reader: str
+    width: int
+    size: Size
+    unused: frozenset[str]
+    """Parameters that the features do not depend on, such as a norm after timm's own pooling."""
+
+
+class Zoo(Backbone):
+    """A timm model; maps are padded with 0 (the training mean) at the end of rows and columns where needed."""
+
+    def __init__(self, model: nn.Module, plan: Plan) -> None:
+        """Keep the model; parameters without influence are frozen, so that no optimizer waits for their gradient."""
+        super().__init__(plan.width, plan.size)
+        self.model, self.plan = model, plan
+        for name, parameter in model.named_parameters():
+            if name in plan.unused:
+                parameter.requires_grad_(False)
+
+    def forward(self, fields: Tensor) -> Tensor:
+        """Return the feature map."""
+        rows, columns = (new - old for new, old in zip(self.plan.padded, fields.shape[2:], strict=True))
+        if rows or columns:
+            fields = F.pad(fields, (0, columns, 0, rows))
+        return READERS[self.plan.reader](self.model, fields)
+
+
+def build_zoo(name: str, channels: int, size: Size, config: ModelConfig, own: Sequence[str]) -> Zoo:
+    """Return timm's model ``name`` for maps of ``channels`` fields and ``size`` (rows, columns).
+
+    Raises:
+        InputError: timm has no such name, the maps are too small for it, or the weights do not fit.
+        EnvironmentFault: its weights could not be fetched.
+    """
+    _check_name(name, own)
+    reason = ""
+    for plan in _plans(name, channels, size, config.drop_path):
+        model = fetch(name, plan.options) if config.pretrained is True else timm.create_model(name, **plan.options)
+        if isinstance(config.pretrained, str):
+            load_file(model, config.pretrained, channels)
+        backbone = Zoo(model, plan)
+        reason = _fault(backbone, channels, size)
+        if not reason:
+            return backbone
+    raise InputError(
+        f"train.model.backbone: {name!r} cannot take maps of {size[0]} × {size[1]} cells{reason}; "
+        "choose another backbone, such as resnet18, or a finer grid"
+    )
+
+
+def _check_name(name: str, own: Sequence[str]) -> None:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise InputError(
+            f"train.model.backbone: unknown name {name!r}{near(name, [*own, *timm.list_models()])} "
+            f"Allowed: {', '.join(own)}, or a name of timm.list_models()"
+        )
+    if tag and timm.get_pretrained_cfg(name, allow_unregistered=False) is None:
+        tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
+        raise InputError(f"train.model.backbone: {architecture!r} has no weights {tag!r}; it has {shorten(tags, 10)}")
+
+
+def _plans(name: str, channels: int, size: Size, drop_path: float) -> Iterator[Plan]:
+    """Yield the ways of building the model that fit the map, the one with the least padding first."""
+    model, options = _meta_model(name, {"in_chans": channels, "num_classes": 0, "drop_path_rate": drop_path})
+    for side in dict.fromkeys((_patch(model), _COARSEST)):
+        rows, columns = strided(size, side)
+        padded = (rows * side, columns * side)
+        try:
+            yield _read(name, *_meta_model(name, {**options, "img_size": padded}), padded)
+        except _DOES_NOT_FIT:
+            continue
+
+
+def _fault(backbone: Zoo, channels: int, size: Size) -> str:
+    """Return why the model fails on a map of 0, or an empty string: ``meta`` tensors are not checked for indices."""
+    try:
+        with torch.no_grad():
+            backbone.eval()(torch.zeros(1, channels, *size))
+    except _DOES_NOT_FIT as error:
+        return f" ({str(error).splitlines()[0][:120]})"
+    backbone.train()
+    return ""
+
+
+def _meta_model(name: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the model without memory, and those of ``options`` that it knows."""
+    options = dict(options)
+    while True:
+        try:
+            with torch.device("meta"):
+                return timm.create_model(name, **options), options
+        except TypeError as error:
+            unknown = [key for key in ("img_size", "drop_path_rate") if f"'{key}'" in str(error) and key in options]
+            if not unknown:
+                raise
+            del options[unknown[0]]
+
+
+def _patch(model: Any) -> int:
+    """Return the side of the patches that a model cuts a map into, 1 if its first convolution overlaps."""
+    first = model.pretrained_cfg.get("first_conv")
+    module = model.get_submodule(first) if isinstance(first, str) and first else None
+    if isinstance(module, nn.Conv2d) and module.kernel_size == module.stride:
+        return int(module.stride[0])
+    return 1
+
+
+def _read(name: str, model: Any, options: dict[str, Any], padded: Size) -> Plan:
+    """Try the model on one map and note how its features are read."""
+    model.eval()
+    fields = torch.empty((1, options["in_chans"], *padded), device="meta")
+    reader = _reader(model, fields)
+    maps = READERS[reader](model, fields)
+    named = [(key, value) for key, value in model.named_parameters() if value.requires_grad]
+    slopes = torch.autograd.grad(maps.sum(), [value for _, value in named], allow_unused=True)
+    unused = frozenset(key for (key, _), slope in zip(named, slopes, strict=True) if slope is None)
+    size = (int(maps.shape[2]), int(maps.shape[3]))
+    return Plan(name, options, padded, reader, int(maps.shape[1]), size, unused)
+
+
+def _reader(model: Any, fields: Tensor) -> str:
+    features = model.forward_features(fields)
+    if isinstance(features, Tensor) and features.ndim == 4:
+        if features.shape[1] == model.num_features:
+            return "channels first"
+        if features.shape[3] == model.num_features:
+            return "channels last"
+    try:
+        return "tokens" if _intermediate(model, fields).ndim == 4 else "vector"
+    except (AttributeError, TypeError, *_DOES_NOT_FIT):
+        return "vector"

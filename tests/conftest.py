@@ -1,0 +1,100 @@
+"""What the tests of whole jobs share: a small world, its config, and the real command line."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from pipeline.testing import World, write_world
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+CONFIG = """\
+name: tiny
+data: {home}/data
+results: {home}/results
+derive:
+  raw: ["{home}/raw/*.nc"]
+  fields: [msl, msl_dt24, grad_msl]
+  labels:
+    files: ["{home}/raw/labels.csv"]
+store:
+  split:
+    train: [1995]
+    val: [1996]
+    test: [1994]
+train:
+  epochs: 2
+  batch_size: 32
+  threads: 1
+evaluate:
+  bootstrap: 50
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    text: str
+    """Standard output and error."""
+
+
+def run_job(job: str, *arguments: object, timeout: float = 300) -> Ended:
+    """Run ``jobs/<job>.py`` as a person would."""
+    command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=ROOT)
+    return Ended(done.returncode, done.stdout + done.stderr)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with raw files and a config."""
+
+    home: Path
+
+    @property
+    def config(self) -> Path:
+        return self.home / "tiny.yaml"
+
+    @property
+    def raw(self) -> Path:
+        return self.home / "raw"
+
+    def one(self, pattern: str) -> Path:
+        """Return the only file or folder of this pattern."""
+        (found,) = self.home.glob(pattern)
+        return found
+
+    def copy(self, to: Path) -> Place:
+        """Return a copy of everything in another folder."""
+        shutil.copytree(self.home, to, symlinks=True, dirs_exist_ok=True)
+        place = Place(to)
+        place.config.write_text(CONFIG.format(home=to), encoding="utf-8")
+        return place
+
+
+@pytest.fixture(scope="session")
+def raw_place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Raw files of 9 × 9 points over 420 days from December 1994, and a config; treat as read-only."""
+    place = Place(tmp_path_factory.mktemp("raw_place"))
+    write_world(World(start=date(1994, 12, 1), days=460, types=("1", "2A", "3B", "4A", "5")), place.raw)
+    place.config.write_text(CONFIG.format(home=place.home), encoding="utf-8")
+    return place
+
+
+@pytest.fixture(scope="session")
+def trained_place(raw_place: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A copy of ``raw_place`` after the whole chain; treat as read-only."""
+    place = raw_place.copy(tmp_path_factory.mktemp("trained_place"))
+    ended = run_job("chain", place.config)
+    assert ended.code == 0, ended.text
+    return place
