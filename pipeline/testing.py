@@ -2,14 +2,14 @@
 
 ``write_world(World(days=60), folder)`` writes NetCDF files and ``labels.csv``; ``truth(world)`` says which base types
 stand on which day; ``plant("nan", folder)`` spoils a file in a known way. The same world gives the same bytes again
-(with the same versions of numpy and the netCDF library). Patterns: :mod:`pipeline.synthetic_plan`; fields:
-:mod:`pipeline.synthetic`; file layouts: :mod:`pipeline.synthetic_files`.
+(with the same versions of numpy and the netCDF library). Patterns: :mod:`pipeline.synthetic.plan`; fields:
+:mod:`pipeline.synthetic.fields`; file layouts: :mod:`pipeline.synthetic.files`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from pipeline.core.artifact import write_text, writing
 from pipeline.core.choose import choose
 from pipeline.core.errors import InputError
-from pipeline.synthetic import FIELDS, Atmosphere, Grid
-from pipeline.synthetic_files import (
+from pipeline.synthetic.fields import FIELDS, Atmosphere, Grid
+from pipeline.synthetic.files import (
     GROUPS,
     LAYOUTS,
     VARIABLES,
@@ -34,7 +34,7 @@ from pipeline.synthetic_files import (
     relayout,
     write_content,
 )
-from pipeline.synthetic_plan import TYPES, Weather, labels_of
+from pipeline.synthetic.plan import TYPES, Weather, labels_of
 
 NORTH, SOUTH, WEST, EAST = 55.0, 15.0, 115.0, 155.0  # degrees
 FIRST_DAY = 719_163  # proleptic ordinal of 1970-01-01
@@ -44,7 +44,7 @@ DAY = 86_400  # seconds
 # Cells without a value: (day, lat, lon) or (lat, lon). ERA5 leaves the inhibition out where there is no CAPE.
 _MISSING: dict[str, Callable[[Atmosphere, Grid], NDArray[np.bool_]]] = {
     "sst": lambda air, grid: np.broadcast_to(grid.land, (len(air.days), *grid.land.shape)),
-    "cin": lambda air, grid: grid.sample(air.cape) < 1,
+    "cin": lambda air, grid: _values(air, grid, "cape", None) < 1,
 }
 
 
@@ -155,18 +155,25 @@ def _write_period(world: World, grid: Grid, folder: Path, period: str, months: l
         sets = {}
         for group, path in paths.items():
             names, levels = GROUPS[group]
-            part = stack.enter_context(writing(path))
-            sets[group] = stack.enter_context(netCDF4.Dataset(part, "w"))
-            create(sets[group], Header(times, grid.lat, grid.lon, levels, names))
+            header = Header(times, grid.lat, grid.lon, levels, names)
+            sets[group] = stack.enter_context(_raw_file(path, header, world.layout))
         first = 0
         for month in months:
             air = Atmosphere(world.weather, month)
             for group, dataset in sets.items():
                 _fill(dataset, group, air, grid, slice(first, first + len(month)))
             first += len(month)
-    for path in paths.values():
-        relayout(path, world.layout)
     return list(paths.values())
+
+
+@contextmanager
+def _raw_file(path: Path, header: Header, layout: str) -> Iterator[netCDF4.Dataset]:
+    """Yield an open data set to fill; it is brought into its layout before it gets its name."""
+    with writing(path) as part:
+        with netCDF4.Dataset(part, "w") as dataset:
+            create(dataset, header)
+            yield dataset
+        relayout(part, layout)
 
 
 def _seconds(days: list[date]) -> NDArray[np.int64]:
@@ -244,7 +251,8 @@ def _duplicate_times(content: Content) -> Content:
 def _one_cell(content: Content, value: float) -> Content:
     name, values = next(iter(content.arrays.items()))
     values = values.copy()
-    values[tuple(size // 2 for size in values.shape)] = value
+    finite = np.flatnonzero(np.isfinite(values))
+    values.flat[finite[len(finite) // 2]] = value
     return replace(content, arrays={**content.arrays, name: values})
 
 

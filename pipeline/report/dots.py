@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pipeline.contract.predictions import number
 from pipeline.report.case import Case, figure_of
-from pipeline.report.style import BASE, FAINT, MODEL, OTHER, key, new_figure
+from pipeline.report.style import BASE, FAINT, MODEL, OTHER, key, new_figure, shortened
 
 _Limits = list[float | None] | None
 
@@ -54,14 +54,25 @@ def _row(axis: Axes, y: float, value: float | None, limits: _Limits, baseline: f
 
 
 def _numbers(axis: Axes, y: float, score: str, days: str, **style: Any) -> None:
-    place: dict[str, Any] = {"transform": axis.get_yaxis_transform(), "va": "center", "ha": "right", "fontsize": 8}
-    axis.text(1.075, y, score, **place, **style)
-    axis.text(1.15, y, days, **place, **style)
+    """Write two columns at the right of the panel, at fixed distances in points."""
+    for text, distance in ((score, 34), (days, 66)):
+        axis.annotate(
+            text,
+            (1, y),
+            (distance, 0),
+            axis.get_yaxis_transform(),
+            "offset points",
+            ha="right",
+            va="center",
+            fontsize=8,
+            annotation_clip=False,
+            **style,
+        )
 
 
 def _frame(axis: Axes, labels: tuple[str, ...], last: float) -> None:
     axis.set(xlim=(0, 1), ylim=(last + 0.6, -0.6), xlabel="F1")
-    axis.set_yticks([*range(len(labels)), last], [*labels, "macro"])
+    axis.set_yticks([*range(len(labels)), last], [*(shortened(label, 24) for label in labels), "macro"])
     axis.get_yticklabels()[-1].set_fontweight("bold")
     axis.set_xticks(np.linspace(0, 1, 6))
     axis.grid(axis="x", color=FAINT, linewidth=0.6)

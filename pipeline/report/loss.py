@@ -28,7 +28,7 @@ def loss_curve(history: dict[str, Any], title: str) -> Figure:
     _lines(score, epochs, _SCORES)
     score.set(ylabel="score", ylim=(0, None))
     _lines(rate, epochs, {"lr": ("learning rate", INK)})
-    _rate_axis(rate)
+    _rate_axis(rate, [entry["lr"] for entry in epochs if entry["lr"] > 0])
     for axis in axes:
         axis.axvline(history["best_epoch"], color=INK, linewidth=0.9, linestyle=DASHED)
     rate.set_xlim(0.5, max(epochs[-1]["epoch"], 2) + 0.5)
@@ -49,9 +49,13 @@ def _lines(axis: Axes, epochs: list[dict[str, Any]], lines: dict[str, tuple[str,
         axis.legend(handles=[key(label, colour, "-") for label, colour in lines.values()], loc="best")
 
 
-def _rate_axis(axis: Axes) -> None:
-    axis.set(ylabel="learning rate", xlabel="epoch", yscale="log")
+def _rate_axis(axis: Axes, rates: list[float]) -> None:
+    """Scale by decades; without rates above zero (the last of a schedule can be zero) there is nothing to scale."""
+    axis.set(ylabel="learning rate", xlabel="epoch")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if not rates:
+        return
+    axis.set(yscale="log", ylim=(min(rates) / 1.6, max(rates) * 1.6))
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-")))

@@ -36,6 +36,8 @@ _CJK = (
     "WenQuanYi Zen Hei",
 )
 _FIRST_CJK = 0x2E80
+_LEAST_WIDTH = 4.4
+"""Inches that a legend needs."""
 _LOOK: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
@@ -131,7 +133,8 @@ def panels(
     """Return a picture of ``count`` panels of ``size`` inches that share axes, in even rows of at most ``columns``."""
     rows = -(-count // columns)
     columns = -(-count // rows)
-    figure = new_figure(columns * size[0] + 0.35, rows * size[1] + 0.35, title, detail, legend)
+    width = max(columns * size[0] + 0.35, _LEAST_WIDTH)
+    figure = new_figure(width, rows * size[1] + 0.35, title, detail, legend)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes: list[Axes] = list(grid.ravel())
     for empty in axes[count:]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.contract.derived import DerivedSpec, Piece
 from pipeline.core.errors import InputError, shorten
+
+_UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,32 @@ class Month:
     start: int
 
     def blocks(self, days: int) -> Iterator[Month]:
-        """Yield the month in parts of at most ``days`` days."""
-        for first in range(0, len(self.places), days):
-            yield Month(self.name, self.path, self.places[first : first + days], self.start + first)
+        """Yield the month in parts that span at most ``days`` places each."""
+        cuts = np.flatnonzero(np.diff((self.places - self.places[0]) // days)) + 1
+        start = self.start
+        for places in np.split(self.places, cuts):
+            yield Month(self.name, self.path, places, start)
+            start += len(places)
+
+
+@contextmanager
+def derived_file(path: Path) -> Iterator[Any]:
+    """Open a derived file with ``h5py``.
+
+    Raises:
+        InputError: it, or something in it, cannot be read.
+    """
+    import h5py
+    import hdf5plugin  # noqa: F401  (registers the LZ4 filter)
+
+    try:
+        with h5py.File(path, "r") as data:
+            yield data
+    except OSError as error:
+        # The HDF5 library's own complaints carry no number; a full disk on the writing side does.
+        if error.errno is not None:
+            raise
+        raise InputError(f"{path}: cannot be read ({error}); delete it and run derive again") from None
 
 
 def read_days(folder: Path, spec: DerivedSpec, scalars: Sequence[str]) -> Days:
@@ -92,25 +118,28 @@ def months_of(days: Days, folder: Path, pieces: Sequence[Piece]) -> list[Month]:
 
 
 def _read_piece(folder: Path, spec: DerivedSpec, number: int, scalars: Sequence[str]) -> Days:
-    import xarray
-
     path = folder / spec.pieces[number].file
-    try:
-        with xarray.open_dataset(path, engine="h5netcdf", drop_variables=list(spec.fields)) as data:
-            values = {name: np.asarray(data[name].values) for name in ("time", "date", "label", *scalars)}
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a derived file that can be read ({error}); delete it and run derive") from None
-    count = len(values["time"])
-    table = np.array([values[name] for name in scalars], np.float64).reshape(len(scalars), count).T
-    _refuse_not_finite(path, scalars, table, values["date"])
-    return Days(
-        time=values["time"].astype("datetime64[s]"),
-        date=_text(values["date"]).astype("datetime64[D]"),
-        label=np.char.strip(_text(values["label"])),
-        scalars=table,
-        piece=np.full(count, number, np.int64),
-        place=np.arange(count, dtype=np.int64),
-    )
+    with derived_file(path) as data:
+        try:
+            time = _times(data["time"])
+            date, label = (_text(data[name][:]) for name in ("date", "label"))
+            table = np.array([data[name][:] for name in scalars], np.float64).reshape(len(scalars), len(time)).T
+            days = date.astype("datetime64[D]")
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path}: not a derived file ({error}); delete it and run derive again") from None
+    _refuse_not_finite(path, scalars, table, date)
+    numbers, places = np.full(len(time), number, np.int64), np.arange(len(time), dtype=np.int64)
+    return Days(time, days, np.char.strip(label), table, numbers, places)
+
+
+def _times(variable: Any) -> NDArray[np.datetime64]:
+    """Decode CF times such as ``seconds since 1970-01-01``, which derive writes in UTC as whole numbers."""
+    units = variable.attrs["units"]
+    unit, _, since = (units.decode() if isinstance(units, bytes) else str(units)).partition(" since ")
+    if unit not in _UNITS:
+        raise ValueError(f"time has units {units!r}")
+    steps = np.rint(np.asarray(variable[:], np.float64) * _UNITS[unit]).astype("timedelta64[s]")
+    return np.datetime64(since.strip().replace(" ", "T").rstrip("Z"), "s") + steps
 
 
 def _text(values: NDArray[Any]) -> NDArray[np.str_]:
@@ -118,9 +147,9 @@ def _text(values: NDArray[Any]) -> NDArray[np.str_]:
     return np.array(plain, dtype=np.str_)
 
 
-def _refuse_not_finite(path: Path, scalars: Sequence[str], table: NDArray[np.float64], dates: NDArray[Any]) -> None:
+def _refuse_not_finite(path: Path, scalars: Sequence[str], table: NDArray[np.float64], dates: NDArray[np.str_]) -> None:
     for column, name in enumerate(scalars):
         bad = ~np.isfinite(table[:, column])
         if bad.any():
-            days = shorten(_text(dates[bad]))
+            days = shorten(dates[bad])
             raise InputError(f"{path}: scalar {name} is missing or infinite on {bad.sum()} days ({days}); run derive")

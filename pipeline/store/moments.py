@@ -40,19 +40,20 @@ class Moments:
 
 
 def moments_of(values: Floats) -> Moments:
-    """Return the moments of each row of ``values`` (D × cells), NaN left out.
+    """Return the moments of each row of ``values`` (D × cells), NaN left out; ``values`` is used up.
 
-    Two passes over each row, so nothing cancels; each row is small enough to stay in the processor's cache.
+    Two passes over each row, so nothing cancels; the second one works in place.
     """
-    with np.errstate(invalid="ignore"):
-        mean = values.mean(axis=1)
-        squares = np.square(values - mean[:, None]).sum(axis=1)
     count = np.full(len(values), float(values.shape[1]))
-    for row in np.flatnonzero(np.isnan(mean)):
-        valid = values[row][~np.isnan(values[row])]
-        count[row] = valid.size
-        mean[row] = valid.mean() if valid.size else 0.0
-        squares[row] = np.square(valid - mean[row]).sum()
+    mean = values.mean(axis=1)
+    with_gaps = np.flatnonzero(np.isnan(mean))
+    valid = {int(row): values[row][~np.isnan(values[row])] for row in with_gaps}
+    for row, cells in valid.items():
+        count[row], mean[row] = cells.size, cells.mean() if cells.size else 0.0
+    values -= mean[:, None]
+    squares = np.einsum("ij,ij->i", values, values)
+    for row, cells in valid.items():
+        squares[row] = np.square(cells - mean[row]).sum()
     return Moments(count, mean, squares)
 
 

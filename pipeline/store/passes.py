@@ -1,11 +1,11 @@
 """Two passes over the derived months: moments of every sample, then the standardised array.
 
-Each pass notes every finished month in a small file, so that a killed build goes on with the next month.
+Each pass keeps a journal of finished months, so that a killed build goes on with the next month.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.contract.derived import DerivedSpec
 from pipeline.core import logs
-from pipeline.core.artifact import writing
 from pipeline.core.errors import InputError
 from pipeline.core.interrupt import Interrupt
 from pipeline.store.arrays import ArrayWriter
-from pipeline.store.channels import Channel, Fields, opened
-from pipeline.store.days import Month
+from pipeline.store.channels import Channel, Fields
+from pipeline.store.days import Month, derived_file
 from pipeline.store.moments import Floats, Moments, moments_of
 from pipeline.store.window import Window
 
@@ -29,9 +29,10 @@ BLOCK_BYTES = 1 << 25
 
 @dataclass(frozen=True)
 class Plan:
-    """What both passes go over; the moments of the months are kept in ``progress``."""
+    """What both passes go over; their journals are in the folder ``progress``."""
 
     months: Sequence[Month]
+    derived: DerivedSpec
     channels: Sequence[Channel]
     window: Window
     progress: Path
@@ -49,8 +50,52 @@ class Plan:
 
     @property
     def block_days(self) -> int:
-        """Days that are held at a time."""
-        return max(1, BLOCK_BYTES // (4 * int(np.prod(self.shape[1:]))))
+        """Days that are held at a time, 31 at most."""
+        whole = len(self.derived.latitude) * len(self.derived.longitude)
+        day = 4 * max(int(np.prod(self.shape[1:])), 3 * whole)
+        return min(31, max(1, BLOCK_BYTES // day))
+
+
+class Journal:
+    """The moments of each finished month (3 × days × C, float64), appended to one file in order.
+
+    Its length says how many months are whole; a month that was cut off by a kill is dropped and done again.
+    """
+
+    def __init__(self, plan: Plan, label: str) -> None:
+        """Read ``progress/<label>`` if an earlier process left it."""
+        self.label, self.parts = label, list[Floats]()
+        self._path = plan.progress / label
+        plan.progress.mkdir(parents=True, exist_ok=True)
+        noted = np.fromfile(self._path) if self._path.exists() else np.empty(0)
+        position = 0
+        for month in plan.months:
+            shape = (3, len(month.places), len(plan.channels))
+            end = position + int(np.prod(shape))
+            if end > len(noted):
+                break
+            self.parts.append(noted[position:end].reshape(shape))
+            position = end
+        self._position = 8 * position
+
+    @property
+    def samples(self) -> int:
+        """Samples of the finished months."""
+        return sum(part.shape[1] for part in self.parts)
+
+    def add(self, part: Floats) -> None:
+        """Note the next month.
+
+        Raises:
+            OSError: the disk is full, for instance.
+        """
+        data = np.ascontiguousarray(part).tobytes()
+        with self._path.open("r+b" if self._path.exists() else "w+b") as stream:
+            stream.seek(self._position)
+            stream.write(data)
+            stream.truncate()
+        self._position += len(data)
+        self.parts.append(part)
 
 
 def measure(plan: Plan) -> Moments:
@@ -64,7 +109,7 @@ def measure(plan: Plan) -> Moments:
     def month_moments(fields: Fields, month: Month) -> Floats:
         return np.concatenate([_measure_block(plan, fields, block) for block in month.blocks(plan.block_days)], axis=1)
 
-    return _over_months(plan, "moments", month_moments)
+    return _over_months(plan, Journal(plan, "moments"), month_moments)
 
 
 def write(plan: Plan, path: Path, dtype: str, scale: Moments) -> tuple[Moments, dict[str, Any]]:
@@ -77,8 +122,8 @@ def write(plan: Plan, path: Path, dtype: str, scale: Moments) -> tuple[Moments, 
         Interrupted: a stop was asked for; finished months are kept.
         OSError: the disk is full, for instance.
     """
-    done = sum(len(month.places) for month in _finished(plan, path.stem))
-    writer = ArrayWriter(path, dtype, plan.shape, done)
+    journal = Journal(plan, path.stem)
+    writer = ArrayWriter(path, dtype, plan.shape, journal.samples)
 
     def month_written(fields: Fields, month: Month) -> Floats:
         parts = []
@@ -90,7 +135,7 @@ def write(plan: Plan, path: Path, dtype: str, scale: Moments) -> tuple[Moments, 
         return np.concatenate(parts, axis=1)
 
     try:
-        return _over_months(plan, path.stem, month_written), writer.describe()
+        return _over_months(plan, journal, month_written), writer.describe()
     finally:
         writer.close()
 
@@ -121,26 +166,12 @@ def _standardise_block(
     return rows, moments
 
 
-def _over_months(plan: Plan, label: str, work: Callable[[Fields, Month], Floats]) -> Moments:
-    """Run ``work`` on each month that is not finished; return the moments of all months, N × C."""
-    for month in logs.progress(plan.months, f"store: {label}", len(plan.months)):
-        note = _note(plan, label, month)
-        if not note.exists():
-            with opened(month, plan.window) as fields:
-                result = work(fields, month)
-            with writing(note) as part, part.open("wb") as stream:
-                np.save(stream, result)
-        plan.interrupt.check(f"{label} up to {month.name} is on disk")
-    parts = [np.load(_note(plan, label, month)) for month in plan.months]
-    return Moments(*np.concatenate(parts, axis=1))
-
-
-def _finished(plan: Plan, label: str) -> Iterator[Month]:
-    for month in plan.months:
-        if not _note(plan, label, month).exists():
-            return
-        yield month
-
-
-def _note(plan: Plan, label: str, month: Month) -> Path:
-    return plan.progress / f"{label}-{month.name}.npy"
+def _over_months(plan: Plan, journal: Journal, work: Callable[[Fields, Month], Floats]) -> Moments:
+    """Run ``work`` on each month that the journal lacks; return the moments of all months, N × C."""
+    todo = plan.months[len(journal.parts) :]
+    for month in logs.progress(todo, f"store: {journal.label}", len(todo)):
+        with derived_file(month.path) as data:
+            result = work(Fields(data, plan.derived, plan.window, plan.block_days), month)
+        journal.add(result)
+        plan.interrupt.check(f"{journal.label} up to {month.name} is on disk")
+    return Moments(*np.concatenate(journal.parts, axis=1))

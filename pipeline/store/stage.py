@@ -110,7 +110,7 @@ def _whole(part: Path, version: str) -> bool:
 def _fill(content: Content, dataset: str, version: str, part: Path, interrupt: Interrupt) -> None:
     """Write all files into ``part``; ``store.json`` comes last and says that the rest is there."""
     months = months_of(content.days, content.derived, content.upstream.pieces)
-    plan = Plan(months, content.channels, content.window, part / _PROGRESS, interrupt)
+    plan = Plan(months, content.upstream, content.channels, content.window, part / _PROGRESS, interrupt)
     _refuse_small_disk(plan, part / "grid.npy", content.config.dtype)
     try:
         moments = measure(plan)

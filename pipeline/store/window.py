@@ -26,18 +26,21 @@ class Window:
     longitude: tuple[float, ...]
 
     @property
+    def region_shape(self) -> tuple[int, int]:
+        """Rows and columns of the region before block means."""
+        return len(self.latitude) * self.block, len(self.longitude) * self.block
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of a field after the cut and the block means."""
         return len(self.latitude), len(self.longitude)
 
-    def cut(self, fields: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the region of D × latitude × longitude, before block means."""
-        columns = self.columns
-        if len(columns) == columns[-1] - columns[0] + 1 and columns[-1] >= columns[0]:
-            part = fields[:, self.rows, columns[0] : columns[-1] + 1]
-        else:
-            part = fields[:, self.rows][:, :, columns]
-        return part.astype(np.float64, order="C")
+    def cut(self, fields: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the region of D × latitude × longitude, before block means; a view if it is one piece."""
+        first, last = int(self.columns[0]), int(self.columns[-1])
+        if last - first + 1 == len(self.columns):
+            return fields[:, self.rows, first : last + 1]
+        return fields[:, self.rows][:, :, self.columns]
 
     def coarsen(self, region: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the mean of the valid cells of each block; NaN where a block has none."""

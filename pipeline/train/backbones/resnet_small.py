@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the usual name
+from torch.nn import functional as F
 
 from pipeline.train.backbones.base import Backbone, Size, strided
 from pipeline.train.config import ModelConfig
@@ -25,7 +25,7 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the scaled maps."""
-        weights = self.excite(F.relu(self.squeeze(maps.mean((2, 3))))).sigmoid()
+        weights: Tensor = self.excite(F.relu(self.squeeze(maps.mean((2, 3))))).sigmoid()
         return maps * weights[:, :, None, None]
 
 

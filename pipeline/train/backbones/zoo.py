@@ -6,14 +6,14 @@ no arithmetic, no memory and no random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the usual name
+from torch.nn import functional as F
 
 from pipeline.core.choose import near
 from pipeline.core.errors import InputError, shorten
@@ -82,19 +82,32 @@ def build_zoo(name: str, channels: int, size: Size, config: ModelConfig, own: Se
         EnvironmentFault: its weights could not be fetched.
     """
     _check_name(name, own)
+    model, options = _meta_model(name, {"in_chans": channels, "num_classes": 0, "drop_path_rate": config.drop_path})
     reason = ""
-    for plan in _plans(name, channels, size, config.drop_path):
-        model = fetch(name, plan.options) if config.pretrained is True else timm.create_model(name, **plan.options)
-        if isinstance(config.pretrained, str):
-            load_file(model, config.pretrained, channels)
-        backbone = Zoo(model, plan)
-        reason = _fault(backbone, channels, size)
-        if not reason:
-            return backbone
+    for side in dict.fromkeys((_patch(model), _COARSEST)):
+        padded = (strided(size, side)[0] * side, strided(size, side)[1] * side)
+        try:
+            plan = _plan(name, *_meta_model(name, {**options, "img_size": padded}), padded)
+            return _build(plan, channels, size, config)
+        except _DOES_NOT_FIT as error:
+            reason = str(error).split("\n")[0][:120]
     raise InputError(
-        f"train.model.backbone: {name!r} cannot take maps of {size[0]} × {size[1]} cells{reason}; "
+        f"train.model.backbone: {name!r} cannot take maps of {size[0]} × {size[1]} cells ({reason}); "
         "choose another backbone, such as resnet18, or a finer grid"
     )
+
+
+def _build(plan: Plan, channels: int, size: Size, config: ModelConfig) -> Zoo:
+    if config.pretrained is True:
+        model = fetch(plan.name, plan.options)
+    else:
+        model = timm.create_model(plan.name, **plan.options)
+    if isinstance(config.pretrained, str):
+        load_file(model, config.pretrained, channels)
+    backbone = Zoo(model, plan)
+    with torch.no_grad():  # a trial, because indices are not checked on the meta device
+        backbone.eval()(torch.zeros(1, channels, *size))
+    return backbone.train()
 
 
 def _check_name(name: str, own: Sequence[str]) -> None:
@@ -104,32 +117,11 @@ def _check_name(name: str, own: Sequence[str]) -> None:
             f"train.model.backbone: unknown name {name!r}{near(name, [*own, *timm.list_models()])} "
             f"Allowed: {', '.join(own)}, or a name of timm.list_models()"
         )
-    if tag and timm.get_pretrained_cfg(name, allow_unregistered=False) is None:
-        tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
-        raise InputError(f"train.model.backbone: {architecture!r} has no weights {tag!r}; it has {shorten(tags, 10)}")
-
-
-def _plans(name: str, channels: int, size: Size, drop_path: float) -> Iterator[Plan]:
-    """Yield the ways of building the model that fit the map, the one with the least padding first."""
-    model, options = _meta_model(name, {"in_chans": channels, "num_classes": 0, "drop_path_rate": drop_path})
-    for side in dict.fromkeys((_patch(model), _COARSEST)):
-        rows, columns = strided(size, side)
-        padded = (rows * side, columns * side)
-        try:
-            yield _read(name, *_meta_model(name, {**options, "img_size": padded}), padded)
-        except _DOES_NOT_FIT:
-            continue
-
-
-def _fault(backbone: Zoo, channels: int, size: Size) -> str:
-    """Return why the model fails on a map of 0, or an empty string: ``meta`` tensors are not checked for indices."""
-    try:
-        with torch.no_grad():
-            backbone.eval()(torch.zeros(1, channels, *size))
-    except _DOES_NOT_FIT as error:
-        return f" ({str(error).splitlines()[0][:120]})"
-    backbone.train()
-    return ""
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")] if tag else []
+    if tag not in ("", *tags):
+        raise InputError(
+            f"train.model.backbone: {architecture!r} has no weights {tag!r}; it has {shorten(tags, 10) or 'none'}"
+        )
 
 
 def _meta_model(name: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -155,7 +147,7 @@ def _patch(model: Any) -> int:
     return 1
 
 
-def _read(name: str, model: Any, options: dict[str, Any], padded: Size) -> Plan:
+def _plan(name: str, model: Any, options: dict[str, Any], padded: Size) -> Plan:
     """Try the model on one map and note how its features are read."""
     model.eval()
     fields = torch.empty((1, options["in_chans"], *padded), device="meta")

@@ -34,7 +34,7 @@ SYSTEMS: dict[str, tuple[tuple[float, ...], ...]] = {
     "3D": ((14, 35.5, 136, 22, 4.2, 0, 0, -0.8), (-8, 49, 137, 16, 4, 0, -1, 0.3), (-5, 24, 136, 16, 4, 0, 0, 0.4)),
     "4A": ((-10, 36.5, 134, 15, 2.4, 8, 0, 1.6), (9, 48, 145, 8, 5, 0, -3, -0.2), (7, 26, 143, 11, 5, 0, 1, -0.2)),
     "4B": ((-10, 29.5, 132, 15, 2.4, 12, 0, 1.6), (9, 41, 139, 12, 5, 0, -2, -0.4), (5, 20, 143, 9, 5, 0, 1, -0.1)),
-    "5": ((12, 29.5, 147, 13, 6, 15, 3, -0.4), (4, 33, 132, 7, 4, 0, 2, -0.4), (-12, 49, 131, 12, 6, 0, 1, 0.3)),
+    "5": ((11, 29.5, 147, 13, 6, 15, 3, -0.4), (4, 33, 132, 7, 4, 0, 2, -0.4), (-12, 49, 131, 12, 6, 0, 1, 0.3)),
     "6A": ((-31, 22, 133.5, 2.8, 2.8, 0, 3, 2.2), (8, 34, 147, 11, 6, 0, 1, -0.3)),
     "6B": ((-29, 32, 128, 2.8, 2.8, 0, 3, 2.2), (7, 32, 150, 9, 6, 0, 1, -0.3)),
     "6C": ((-28, 32, 147, 2.9, 2.9, 0, 3, 2.0), (7, 42, 127, 9, 6, 0, -1, -0.4)),
@@ -106,7 +106,7 @@ def labels_of(weather: Weather, day: date) -> tuple[tuple[str, ...], str]:
 
     Composites are in the order of :data:`TYPES`; a transition goes from the first to the second.
     """
-    today = [spell for spell in year_plan(weather, day.year) if spell.first <= day.toordinal() <= spell.last]
+    today = _by_day(weather, day.year).get(day.toordinal(), [])
     main = [spell.kind for spell in today if not spell.second]
     if len(main) == 2:
         return tuple(main), "-"
@@ -132,6 +132,15 @@ def year_plan(weather: Weather, year: int) -> tuple[Spell, ...]:
         spells += [second, main] if second else [main]
         before, day = main, last + 1
     return tuple(spells)
+
+
+@lru_cache(maxsize=8)
+def _by_day(weather: Weather, year: int) -> dict[int, list[Spell]]:
+    days: dict[int, list[Spell]] = {}
+    for spell in year_plan(weather, year):
+        for day in range(spell.first, spell.last + 1):
+            days.setdefault(day, []).append(spell)
+    return days
 
 
 def _spell(rng: np.random.Generator, kind: str, first: int, last: int, second: bool = False) -> Spell:
@@ -169,23 +178,21 @@ def _can_share(one: str, other: str) -> bool:
 
 def systems_of(weather: Weather, day: int) -> Array:
     """Return the systems (system, 8) of a day: columns as in :data:`SYSTEMS`, moved, scaled and faded."""
-    years = sorted({date.fromordinal(day + step).year for step in (-1, 1)})
+    near = [(near, date.fromordinal(near).year) for near in (day - 1, day, day + 1)]
+    # A dictionary, not a set: the order of the sum decides its last bit.
+    spells = dict.fromkeys(spell for near_day, year in near for spell in _by_day(weather, year)[near_day])
     rows: list[Array] = []
-    for spell in (spell for year in years for spell in year_plan(weather, year)):
-        share = _share(weather, spell, day)
-        if share:
-            row = np.array(SYSTEMS[spell.kind])
-            age = day - (spell.first + spell.last) / 2
-            row[:, 1:3] += np.array(spell.shift) + age * np.array(DRIFT[spell.kind[0]])
-            row[:, [0, 6, 7]] *= share * spell.strength
-            row[:, 3:5] *= spell.size
-            rows.append(row)
+    for spell in spells:
+        row = np.array(SYSTEMS[spell.kind])
+        age = day - (spell.first + spell.last) / 2
+        row[:, 1:3] += np.array(spell.shift) + age * np.array(DRIFT[spell.kind[0]])
+        row[:, [0, 6, 7]] *= _share(weather, spell, day) * spell.strength
+        row[:, 3:5] *= spell.size
+        rows.append(row)
     return np.concatenate(rows)
 
 
 def _share(weather: Weather, spell: Spell, day: int) -> float:
-    if not spell.first - 1 <= day <= spell.last + 1:
-        return 0.0
     if not spell.first <= day <= spell.last:
         return _GHOST
     if labels_of(weather, date.fromordinal(day))[1] == "-":

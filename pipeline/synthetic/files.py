@@ -43,7 +43,7 @@ class Variable:
 
 VARIABLES = {
     "msl": Variable("Mean sea level pressure", "air_pressure_at_mean_sea_level", "Pa", 151, 95_000, 105_500),
-    "z": Variable("Geopotential", "geopotential", "m**2 s**-2", 129, -5_500, 60_000),
+    "z": Variable("Geopotential", "geopotential", "m**2 s**-2", 129, -3_500, 62_000),
     "t": Variable("Temperature", "air_temperature", "K", 130, 200, 330),
     "u": Variable("U component of wind", "eastward_wind", "m s**-1", 131, -120, 120),
     "v": Variable("V component of wind", "northward_wind", "m s**-1", 132, -120, 120),

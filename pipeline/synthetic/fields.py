@@ -21,7 +21,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.synthetic_plan import Array, Weather, systems_of
+from pipeline.synthetic.plan import Array, Weather, systems_of
 
 EARTH_RADIUS = 6_371_000.0  # m
 GRAVITY = 9.80665  # m s-2
@@ -146,7 +146,7 @@ class Atmosphere:
     def msl(self) -> Array:
         """Sea level pressure [Pa], bent so that it stays within 960–1050 hPa."""
         summer = (1 + self._air_season) / 2
-        systems = ((5, 50, 108, 16, 13, 0, 0, 0), (-8, 50, 160, 14, 11, 0, 0, 0), (7, 34, 162, 18, 9, 0, 0, 0),
+        systems = ((5, 50, 108, 16, 13, 0, 0, 0), (-8, 50, 160, 14, 11, 0, 0, 0), (4, 34, 162, 18, 9, 0, 0, 0),
                    (-6, 42, 110, 15, 14, 0, 0, 0), (-5, 14, 125, 20, 7, 0, 0, 0))  # fmt: skip
         parts = np.stack([_sum_systems(np.array([row], float))[0] for row in systems])
         base = 1013 + (1 - summer) * (parts[0] + parts[1]) + summer * (parts[2] + parts[3]) + parts[4]
@@ -165,14 +165,15 @@ class Atmosphere:
         front = np.tanh((LAT[:, None] - 36 - 4 * self._air_season) / 9)
         contrast = 8.5 - 4 * self._air_season
         climate = 290 - contrast * (front + 1 + 1.1 * self._north) + 3 * self._air_season * self._north
-        carried = 4.5 * np.tanh(self.wind10[1] / 12) * np.minimum(self._north + 0.35, 1)
-        return np.asarray(climate + carried + self._heat + 0.9 * self._rough_heat)
+        carried = 4 * np.tanh(self.wind10[1] / 12) * np.minimum(self._north + 0.35, 1)
+        return np.asarray(climate + carried + self._heat + 0.7 * self._rough_heat)
 
     @cached_property
     def t500(self) -> Array:
-        """850 hPa temperature less a lapse that is larger where the lower air is warmer than usual."""
+        """850 hPa temperature less a lapse that grows with the warmth of the lower air, bent to stay below 269 K."""
         cold = (1 - self._air_season) * self._north
-        return np.asarray(self.t850 - 25 + 3 * cold - 0.3 * (self._heat + 0.9 * self._rough_heat))
+        dry = self.t850 - 25 + 3 * cold - 0.3 * (self._heat + 0.7 * self._rough_heat)
+        return np.asarray(269 - 3 * np.log1p(np.exp((269 - dry) / 3)))
 
     def temperature(self, pressure: float) -> Array:
         """Return the temperature [K] at ``pressure`` [hPa], linear in ln p through 850 and 500 hPa."""
