@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.table import Figure
 from pipeline.contract.store import Store
 from pipeline.core.interrupt import Interrupt
-from pipeline.synthetic_store import blobs, write_store
+from pipeline.synthetic.store import blobs, write_store
 from pipeline.train.assemble import assemble
 from pipeline.train.batches import epoch_order
 from pipeline.train.checkpoint import Progress

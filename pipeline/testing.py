@@ -8,6 +8,7 @@ stand on which day; ``plant("nan", folder)`` spoils a file in a known way. The s
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -298,3 +299,21 @@ FAULTS: dict[str, Callable[[Content], Content]] = {
     "duplicate_times": _duplicate_times,
     "flipped_latitude": _flipped_latitude,
 }
+
+
+# --- the demo's world ------------------------------------------------------------------------------------------------
+DEMO = World(start=date(1995, 1, 1), days=1461, lat_points=41, lon_points=41, seed=7, per="year")
+
+
+def main() -> None:
+    """Write the demo's world into the folder named on the command line, unless it is there."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "data/raw/demo")
+    if (folder / "labels.csv").exists():
+        print(f"{folder} is there already")
+        return
+    raw = write_world(DEMO, folder)
+    print(f"wrote {len(raw.files)} files and {raw.labels}: {DEMO.days} days of {DEMO.lat_points} × {DEMO.lon_points}")
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("derive", "store", "train", "thresholds", "evaluate", "report")
-TOP = ("experiment", "testing", "synthetic", "synthetic_store")
+TOP = ("experiment", "testing", "synthetic")
 FILES = sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "jobs").glob("*.py")])
 FENCES = {
     "torch": ("train",),
@@ -66,7 +66,7 @@ def code_lines(path: Path) -> int:
 
 def allowed_rooms(path: Path) -> set[str]:
     here = room(path)
-    if here == "jobs" or here in ("testing", "synthetic", "synthetic_store"):
+    if here == "jobs" or here in ("testing", "synthetic"):
         return {*STAGES, *TOP, "core", "contract"}
     if here in ("core", "contract"):
         return {"core", here}

@@ -4,7 +4,9 @@
 ``<input>.npy``  N × per-sample shape, **standardised by the default fold's training days**; NaN where missing
 ``target.npy``   N × K uint8
 ``index.csv``    one row a sample: id, time, date, label, kind, group, then one column a fold with train|val|test|gap
-``scale.json``   per fold and input: mean and std of each channel over the fold's training days, physical units
+``scale.json``   per fold and input: mean, std and count of each channel over the fold's training days, physical units
+``moments.npz``  count, mean and summed squares of each sample and channel (N × C), so that the statistics of any
+                 further set of days are one sum; only the store stage writes it
 
 Another fold has another scale: its values are an affine map of the stored ones (:class:`Affine`), so one store
 serves every fold of a cross-validation.
@@ -127,10 +129,19 @@ class Rows:
         """Return the samples ``rows`` (in that order), into ``out`` if given.
 
         Raises:
+            IndexError: a row is negative or beyond the last.
+            ValueError: ``out`` is not a C-ordered array of these rows and this dtype.
             InputError: the file is shorter than its header says.
         """
+        shape = (len(rows), *self.shape[1:])
         if out is None:
-            out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+            out = np.empty(shape, self.dtype)
+        if out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+            raise ValueError(f"out is {out.dtype} {out.shape}, needed: C-ordered {self.dtype} {shape}")
+        if len(rows) == 0:
+            return out
+        if rows.min() < 0 or rows.max() >= len(self):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)} samples")
         flat = memoryview(out.reshape(-1).view(np.uint8).data)
         starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
         ends = np.append(starts[1:], len(rows))

@@ -15,6 +15,9 @@ from pipeline.report.style import BASE, DASHED, FAINT, INK, MODEL, OTHER, key, n
 _LOSSES = {"train_loss": ("training loss", BASE), "val_loss": ("validation loss", MODEL)}
 _SCORES = {"val_map": ("validation mAP", MODEL), "val_f1": ("validation macro F1 at 0.5", OTHER)}
 
+_PLATE: dict[str, Any] = {"frameon": True, "edgecolor": "none", "framealpha": 0.9, "fancybox": False}
+"""White below a legend that lies on grid lines."""
+
 
 def loss_curve(history: dict[str, Any], title: str) -> Figure:
     """Draw ``history.json``: three panels above each other, the chosen epoch marked by the metric that chose it."""
@@ -46,7 +49,7 @@ def _lines(axis: Axes, epochs: list[dict[str, Any]], lines: dict[str, tuple[str,
     axis.grid(axis="y", color=FAINT, linewidth=0.6)
     axis.set_axisbelow(True)
     if len(lines) > 1:
-        axis.legend(handles=[key(label, colour, "-") for label, colour in lines.values()], loc="best")
+        axis.legend(handles=[key(label, colour, "-") for label, colour in lines.values()], loc="best", **_PLATE)
 
 
 def _rate_axis(axis: Axes, rates: list[float]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
     return stream.getvalue()
 
 
+def npy_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """Return the size of the file that ``numpy.save`` writes."""
+    return len(npy_header(dtype, shape)) + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+
+
 class ArrayWriter:
     """Rows of one ``.npy`` file, written with ``pwrite`` (nothing is mapped) while their SHA-256 is computed."""
 
@@ -32,34 +38,50 @@ class ArrayWriter:
             OSError: it cannot be opened or grown.
         """
         header = npy_header(dtype, shape)
-        self._row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
-        self._start = len(header)
-        self._bytes = self._start + shape[0] * self._row_bytes
+        start = len(header)
+        self._bytes = npy_bytes(dtype, shape)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         self._sha = hashlib.sha256(header)
         os.ftruncate(self._file, self._bytes)
         _pwrite(self._file, memoryview(header), 0)
-        self._position = self._start
-        self._catch_up(self._start + done * self._row_bytes)
+        self._position = start
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
+        self._pending: Future[None] | None = None
+        self._catch_up(start + done * ((self._bytes - start) // max(1, shape[0])))
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Write the next rows.
+        """Write the next rows in the background; leave ``rows`` alone until the next call.
 
         Raises:
-            OSError: the disk is full, for instance.
+            OSError: the disk is full, for instance; it may be the rows before these that did not fit.
         """
         data = memoryview(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
-        _pwrite(self._file, data, self._position)
-        self._sha.update(data)
+        self._wait()
+        self._pending = self._thread.submit(self._write, data, self._position)
         self._position += len(data)
 
     def flush(self) -> None:
-        """Wait until what was written is on the disk."""
+        """Wait until what was written is on the disk.
+
+        Raises:
+            OSError: as for :meth:`append`.
+        """
+        self._wait()
         os.fdatasync(self._file)
 
     def close(self) -> None:
         """Close the file."""
+        self._thread.shutdown()
         os.close(self._file)
+
+    def _write(self, data: memoryview, position: int) -> None:
+        _pwrite(self._file, data, position)
+        self._sha.update(data)
+
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
 
     def describe(self) -> dict[str, Any]:
         """Return size and checksum of the file for a manifest.

@@ -16,7 +16,7 @@ from pipeline.store.channels import Channel, chosen_channels, chosen_scalars
 from pipeline.store.config import StoreConfig
 from pipeline.store.days import Days, read_days
 from pipeline.store.labels import Labels, encode
-from pipeline.store.preflight import preflight
+from pipeline.store.preflight import preflight, warn
 from pipeline.store.splits import Marks, split_days
 from pipeline.store.window import Window, window
 
@@ -60,8 +60,7 @@ def read_content(config: StoreConfig, derived: Path, upstream: DerivedSpec) -> C
         logs.log.warning("labels: %d labels name a type twice; it counts once", labels.repeated)
     folds = split_days(days.date, config.split)
     report = preflight(days.date, labels, folds, unlabelled, config.split.by == "random_days")
-    for line in report["warnings"]:
-        logs.log.warning("%s", line)
+    warn(report)
     return Content(config, derived, upstream, channels, cells, scalars, days, labels, folds, report)
 
 

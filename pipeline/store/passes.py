@@ -5,6 +5,7 @@ Each pass keeps a journal of finished months, so that a killed build goes on wit
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipeline.contract.derived import DerivedSpec
 from pipeline.core import logs
 from pipeline.core.errors import InputError
 from pipeline.core.interrupt import Interrupt
-from pipeline.store.arrays import ArrayWriter
+from pipeline.store.arrays import ArrayWriter, npy_bytes
 from pipeline.store.channels import Channel, Fields
 from pipeline.store.days import Month, derived_file
 from pipeline.store.moments import Floats, Moments, moments_of
@@ -83,6 +84,11 @@ class Journal:
         """Samples of the finished months."""
         return sum(part.shape[1] for part in self.parts)
 
+    def forget(self) -> None:
+        """Begin with the first month again."""
+        self.parts.clear()
+        self._position = 0
+
     def add(self, part: Floats) -> None:
         """Note the next month.
 
@@ -123,14 +129,19 @@ def write(plan: Plan, path: Path, dtype: str, scale: Moments) -> tuple[Moments, 
         OSError: the disk is full, for instance.
     """
     journal = Journal(plan, path.stem)
+    if not path.exists() or path.stat().st_size != npy_bytes(dtype, plan.shape):
+        journal.forget()
     writer = ArrayWriter(path, dtype, plan.shape, journal.samples)
+
+    # One block is written while the next is computed.
+    buffers = itertools.cycle([np.empty((plan.block_days, *plan.shape[1:]), dtype) for _ in range(2)])
 
     def month_written(fields: Fields, month: Month) -> Floats:
         parts = []
         for block in month.blocks(plan.block_days):
-            rows, moments = _standardise_block(plan, fields, block, dtype, scale)
+            rows = next(buffers)[: len(block.places)]
+            parts.append(_standardise_block(plan, fields, block, scale, rows))
             writer.append(rows)
-            parts.append(moments)
         writer.flush()
         return np.concatenate(parts, axis=1)
 
@@ -148,11 +159,9 @@ def _measure_block(plan: Plan, fields: Fields, block: Month) -> Floats:
     return result
 
 
-def _standardise_block(
-    plan: Plan, fields: Fields, block: Month, dtype: str, scale: Moments
-) -> tuple[NDArray[Any], Floats]:
-    rows = np.empty((len(block.places), *plan.shape[1:]), dtype)
-    moments = np.empty((3, len(block.places), len(plan.channels)))
+def _standardise_block(plan: Plan, fields: Fields, block: Month, scale: Moments, rows: NDArray[Any]) -> Floats:
+    """Fill ``rows`` (D × C × H × W) and return the moments of what it then holds."""
+    moments = np.empty((3, len(rows), len(plan.channels)))
     for place, (channel, mean, std) in enumerate(zip(plan.channels, scale.mean, scale.std, strict=True)):
         values = fields.read(channel, block)
         values -= mean
@@ -161,9 +170,9 @@ def _standardise_block(
             rows[:, place] = values
         values[...] = rows[:, place]
         if np.isinf(values).any():
-            raise InputError(f"{channel.name}: values beyond the range of {dtype}; set store.dtype: float32")
+            raise InputError(f"{channel.name}: values beyond the range of {rows.dtype}; set store.dtype: float32")
         moments[:, :, place] = moments_of(values.reshape(len(values), -1)).stacked()
-    return rows, moments
+    return moments
 
 
 def _over_months(plan: Plan, journal: Journal, work: Callable[[Fields, Month], Floats]) -> Moments:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract.store import DEFAULT_FOLD, SPLITS
+from pipeline.core import logs
 from pipeline.core.errors import shorten
 from pipeline.store.labels import KINDS, Labels
 from pipeline.store.splits import GAP, Marks, smallest_distance
@@ -16,6 +17,10 @@ from pipeline.store.splits import GAP, Marks, smallest_distance
 FEW = 10
 """Fewer training days than this of a class: learning it is luck, and a warning says so."""
 Dates = NDArray[np.datetime64]
+_RANDOM = (
+    "split by random days: neighbouring days are nearly equal, so validation and test scores will be too good; "
+    "use store.split.by: years for any number that you report"
+)
 
 
 def preflight(
@@ -23,6 +28,7 @@ def preflight(
 ) -> dict[str, Any]:
     """Return the facts that ``store.json`` keeps: counts per split, class and kind, distances, warnings."""
     report = {name: _fold(dates, labels, marks) for name, marks in folds.items()}
+    general = [_RANDOM] if random_days else []
     return {
         "samples": len(dates),
         "first": str(dates[0]),
@@ -32,8 +38,17 @@ def preflight(
         "kinds": _kinds(labels.kinds),
         "types_per_day": round(float(labels.target.sum(axis=1).mean()), 4),
         "folds": report,
-        "warnings": list(_warnings(report, random_days)),
+        "warnings": [*general, *report[DEFAULT_FOLD]["warnings"]],
     }
+
+
+def warn(report: Mapping[str, Any]) -> None:
+    """Log the warnings of the default fold, and that other folds have some."""
+    for line in report["warnings"]:
+        logs.log.warning("%s", line)
+    others = [name for name, fold in report["folds"].items() if name != DEFAULT_FOLD and fold["warnings"]]
+    if others:
+        logs.log.warning("folds %s have warnings too: see preflight in store.json", shorten(others, 20))
 
 
 def table(report: Mapping[str, Any], fold: str = DEFAULT_FOLD) -> str:
@@ -65,11 +80,13 @@ def _fold(dates: Dates, labels: Labels, marks: Marks) -> dict[str, Any]:
     masks = {split: marks == split for split in (*SPLITS, GAP)} | {"unused": marks == ""}
     splits = {name: _split(dates[mask], labels, mask) for name, mask in masks.items()}
     present = [count for count in splits["train"]["classes"].values() if count]
+    absent = {split: [name for name, count in splits[split]["classes"].items() if count == 0] for split in SPLITS}
     return {
         "splits": splits,
-        "absent": {split: [name for name, count in splits[split]["classes"].items() if count == 0] for split in SPLITS},
+        "absent": absent,
         "imbalance": round(max(present) / min(present), 2) if present else None,
         "smallest_distance_days": smallest_distance(dates, marks),
+        "warnings": list(_warnings(splits, absent)),
     }
 
 
@@ -88,23 +105,13 @@ def _kinds(kinds: Marks) -> dict[str, int]:
     return {kind: int((kinds == kind).sum()) for kind in KINDS}
 
 
-def _warnings(report: Mapping[str, Any], random_days: bool) -> Iterator[str]:
-    if random_days:
-        yield (
-            "split by random days: neighbouring days are nearly equal, so validation and test scores will be "
-            "too good; use store.split.by: years for any number that you report"
-        )
-    for name, fold in report.items():
-        yield from _fold_warnings("" if name == DEFAULT_FOLD else f"fold {name}: ", fold)
-
-
-def _fold_warnings(where: str, fold: Mapping[str, Any]) -> Iterator[str]:
-    absent, train = fold["absent"], fold["splits"]["train"]["classes"]
+def _warnings(splits: Mapping[str, Any], absent: Mapping[str, list[str]]) -> Iterator[str]:
+    train = splits["train"]["classes"]
     if absent["train"]:
-        yield f"{where}cannot be learned, no training day: {shorten(absent['train'], 20)}"
+        yield f"cannot be learned, no training day: {shorten(absent['train'], 20)}"
     rare = [f"{name} ({count})" for name, count in train.items() if 0 < count < FEW]
     if rare:
-        yield f"{where}fewer than {FEW} training days: {shorten(rare, 20)}"
+        yield f"fewer than {FEW} training days: {shorten(rare, 20)}"
     for split, what in (("val", "no threshold can be chosen for"), ("test", "not measured")):
-        if absent[split] and fold["splits"][split]["samples"]:
-            yield f"{where}{what}, no {split} day: {shorten(absent[split], 20)}"
+        if absent[split] and splits[split]["samples"]:
+            yield f"{what}, no {split} day: {shorten(absent[split], 20)}"

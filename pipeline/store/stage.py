@@ -18,6 +18,7 @@ from pipeline.core.config import signature
 from pipeline.core.errors import EnvironmentFault, InputError, disk_fault
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.lock import exclusive
+from pipeline.store.arrays import npy_bytes
 from pipeline.store.config import FORMAT, StoreConfig
 from pipeline.store.content import Content, read_content
 from pipeline.store.days import months_of
@@ -32,6 +33,7 @@ from pipeline.store.files import (
 )
 from pipeline.store.moments import merge, refuse_unscaled
 from pipeline.store.passes import Plan, measure, write
+from pipeline.store.preflight import warn
 
 _PROGRESS = "progress"
 _SPARE_BYTES = 1 << 24
@@ -56,11 +58,15 @@ def build_store(config: StoreConfig, derived: Path, folder: Path, dataset: str, 
     built = _built(folder, version)
     if built is not None:
         logs.log.info("%s is fresh: built from the same settings and data", folder)
+        warn(built.preflight)
         return built
     try:
         return _build(read_content(config, derived, upstream), dataset, version, folder, interrupt)
     except OSError as error:
-        raise disk_fault(error, folder) or error from error
+        fault = disk_fault(error, folder)
+        if fault is None:
+            raise
+        raise fault from error
 
 
 def _built(folder: Path, version: str) -> StoreSpec | None:
@@ -131,9 +137,8 @@ def _fill(content: Content, dataset: str, version: str, part: Path, interrupt: I
 
 def _refuse_small_disk(plan: Plan, grid: Path, dtype: str) -> None:
     """Check the free space for what is still to be written."""
-    size = {"float32": 4, "float16": 2}[dtype]
     there = grid.stat().st_blocks * 512 if grid.exists() else 0
-    wanted = size * plan.samples * plan.shape[1] * plan.shape[2] * plan.shape[3] + _SPARE_BYTES - there
+    wanted = npy_bytes(dtype, plan.shape) + _SPARE_BYTES - there
     free = shutil.disk_usage(plan.progress.parent).free
     if wanted > free:
         raise EnvironmentFault(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.contract.store import Affine, Store
-from pipeline.synthetic_store import blobs, write_store
+from pipeline.synthetic.store import blobs, write_store
 from pipeline.train.batches import (
     Resident,
     Streamed,

@@ -11,7 +11,7 @@ import torch
 from pipeline.contract.store import Store
 from pipeline.core.errors import Interrupted, IsobarError
 from pipeline.core.interrupt import Interrupt
-from pipeline.synthetic_store import blobs, write_store
+from pipeline.synthetic.store import blobs, write_store
 from pipeline.train.assemble import assemble
 from pipeline.train.checkpoint import Progress
 from pipeline.train.config import TrainConfig

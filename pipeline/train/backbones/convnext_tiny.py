@@ -82,7 +82,7 @@ class ConvNextTiny(Backbone):
     def __init__(self, channels: int, size: Size, config: ModelConfig) -> None:
         """Build the layers for ``channels`` fields of ``size`` (rows, columns)."""
         super().__init__(WIDTHS[-1], strided(size, PATCH))
-        rates = iter(torch.linspace(0, config.drop_path, sum(DEPTHS)).tolist())
+        rates = iter([config.drop_path * block / (sum(DEPTHS) - 1) for block in range(sum(DEPTHS))])
         layers: list[nn.Module] = [PatchConvolution(channels, WIDTHS[0], PATCH), MapNorm(WIDTHS[0])]
         for stage, (width, depth) in enumerate(zip(WIDTHS, DEPTHS, strict=True)):
             if stage > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torchvision.ops import DeformConv2d
 
@@ -28,7 +29,11 @@ class DeformableLayer(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the maps of the next layer."""
-        return self.rest(self.convolution(maps, self.offset(maps)))  # type: ignore[no-any-return]
+        offsets = self.offset(maps)
+        # Places of cells need float32 (bfloat16 has three digits), and torchvision has no kernel for less on CPUs.
+        with torch.autocast(maps.device.type, enabled=False):
+            found = self.convolution(maps.float(), offsets.float())
+        return self.rest(found)  # type: ignore[no-any-return]
 
 
 class Deformable(Backbone):

@@ -67,10 +67,11 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{SETTING}: {path} does not exist; copy the weight file there or correct the path")
     from safetensors import SafetensorError
 
-    broken = (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, SafetensorError)
+    wrong = (AttributeError, TypeError, KeyError)  # not a table
+    broken = (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError, SafetensorError)
     try:
         value = timm.models.load_state_dict(str(path), weights_only=True)
-    except broken as error:
+    except (*wrong, *broken) as error:
         reason = str(error).split("\n")[0][:120]
         raise InputError(f"{SETTING}: {path} cannot be read as weights ({reason}); fetch the file again") from None
     if not value or not all(isinstance(item, Tensor) for item in value.values()):
