@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """Return ``"; did you mean …?"`` for the closest of ``names``, or an empty string."""
+    """Return ``"; did you mean …?"`` for the closest of ``names``, or a full stop."""
     lowered = {candidate.lower(): candidate for candidate in names}
     found = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
-    return f"; did you mean {lowered[found[0]]!r}?" if found else ""
+    return f"; did you mean {lowered[found[0]]!r}?" if found else "."
 
 
 def choose(table: Mapping[str, T], name: str, setting: str) -> T:

@@ -232,10 +232,10 @@ def _unknown_key(loc: list[str], model: type[BaseModel]) -> str:
     section = _section_at(loc[:-1], model)
     names = list(section.model_fields) if section else []
     hint = near(loc[-1], names)
-    if not hint:
+    if hint == ".":
         elsewhere = {dotted.rsplit(".", 1)[-1]: dotted for dotted in dotted_names(model)}
         found = difflib.get_close_matches(loc[-1], list(elsewhere), n=1, cutoff=0.8)
-        hint = f"; did you mean {elsewhere[found[0]]!r}?" if found else ""
+        hint = f"; did you mean {elsewhere[found[0]]!r}?" if found else "."
     return f"unknown key{hint} Allowed here: {shorten(names, 40)}"
 
 

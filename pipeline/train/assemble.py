@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from pipeline.contract.store import Fold, Store
 from pipeline.core.errors import EnvironmentFault, InputError, shorten
@@ -42,14 +43,14 @@ def assemble(config: TrainConfig, store: Store) -> Parts:
     module = build_model(config.model, {name: store.spec.inputs[name] for name in names}, target.shape[1])
     module.to(fabric.device)
     if config.channels_last:
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(config.optimizer, module)
     steps = -(-len(fold.train) // config.batch_size)
     mode = "max" if LARGER_IS_BETTER[config.select] else "min"
     positives = torch.from_numpy(target.sum(axis=0).astype(np.float32)).to(fabric.device)
     _tell_stacked(config)
     # torch.compile wraps the module; its parameters stay those of `module`, whose names the checkpoint keeps.
-    called = torch.compile(module) if config.compile else module
+    called = cast(nn.Module, torch.compile(module)) if config.compile else module
     model, optimizer = fabric.setup(called, optimizer)
     train, val = (
         open_source(store, names, config.fold, rows, fabric.device, budget)

@@ -155,7 +155,8 @@ def epoch_order(seed: int, epoch: int, samples: int, weights: NDArray[np.float64
 def rare_class_weights(target: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return a weight for each sample, the sum of 1/frequency over its classes; 1/N for one without classes."""
     frequency = target.sum(axis=0, dtype=np.float64)
-    return np.maximum((target / np.maximum(frequency, 1)).sum(axis=1), 1.0 / len(target))
+    weights: NDArray[np.float64] = (target / np.maximum(frequency, 1)).sum(axis=1)
+    return np.maximum(weights, 1.0 / len(target))
 
 
 def _load(store: Store, name: str, fold: str, rows: Indices, place: torch.device | None) -> Tensor:

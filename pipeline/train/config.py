@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -35,7 +35,7 @@ class ModelConfig(Section):
     hidden: int = Field(512, ge=0)
     """Width of the head's hidden layers; 0: linear head."""
     hidden_layers: int = Field(1, ge=1)
-    activation: Literal["relu", "gelu"] = "relu"
+    activation: Literal["relu", "gelu", "tanh"] = "relu"
     """Between the head's layers."""
     head_dropout: float = Field(0.5, ge=0, lt=1)
     dropout: float = Field(0.25, ge=0, lt=1)
@@ -68,7 +68,7 @@ class OptimizerConfig(Section):
     weight_decay: float = Field(1e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     """SGD only (Nesterov)."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
 
 
 class ScheduleConfig(Section):
@@ -129,8 +129,11 @@ class TrainConfig(Section):
     batch_size: int = Field(128, ge=1)
     accumulate: int = Field(1, ge=1)
     """Split each batch into this many micro-batches: the same gradient with less memory."""
-    select: Literal["val_map", "val_loss", "val_f1"] = "val_map"
-    """Metric that chooses the epoch whose weights are kept (val_f1: macro F1 at 0.5)."""
+    select: Literal["val_map", "val_loss", "val_f1", "last"] = "val_map"
+    """Metric that chooses the epoch whose weights are kept (val_f1: macro F1 at 0.5).
+
+    ``last`` keeps the weights of the last epoch: for schedules that end near zero, so that nothing is chosen by luck.
+    """
     sampler: Literal["shuffle", "weighted"] = "shuffle"
     """``weighted`` draws days with rare classes more often."""
     clip_norm: float = Field(0.0, ge=0)

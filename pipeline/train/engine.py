@@ -19,7 +19,7 @@ from pipeline.train.batches import Batch, Indices, Inputs, Source, epoch_order
 from pipeline.train.checkpoint import Progress
 from pipeline.train.config import TrainConfig
 from pipeline.train.ema import Ema
-from pipeline.train.metrics import is_better, validation_scores
+from pipeline.train.metrics import is_better, selection_value, validation_scores
 from pipeline.train.schedules import Schedule
 
 Augment = Callable[[Inputs, Tensor, torch.Generator], tuple[Inputs, Tensor]]
@@ -174,7 +174,7 @@ def _close_epoch(
             f"train: the loss is {entry['train_loss']} (validation {val_loss}) in epoch {progress.epoch + 1}; "
             "lower train.optimizer.lr, set train.clip_norm=1 or use train.precision=32"
         )
-    value = entry[config.select]
+    value = selection_value(config.select, entry)
     progress.epoch, progress.step, progress.samples = progress.epoch + 1, 0, 0
     progress.loss_sum = progress.seconds = 0.0
     progress.history.append(entry)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pipeline.train.config import ModelConfig
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
 
 class EnsembleLinear(nn.Module):

@@ -10,7 +10,6 @@ from torch.nn.functional import logsigmoid
 
 from pipeline.train.config import LossConfig, TrainConfig
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 _SMALLEST = 1e-12
 """Keeps the slope of p^γ finite at p = 0 for γ < 1."""
 

@@ -7,7 +7,12 @@ from numpy.typing import NDArray
 
 from pipeline.contract.scores import average_precision, f_score, macro
 
-LARGER_IS_BETTER = {"val_map": True, "val_f1": True, "val_loss": False}
+LARGER_IS_BETTER = {"val_map": True, "val_f1": True, "val_loss": False, "last": True}
+
+
+def selection_value(select: str, entry: dict[str, float]) -> float:
+    """Return what an epoch is chosen by: its metric, or with ``last`` its number, so that later is better."""
+    return entry["epoch" if select == "last" else select]
 
 
 def validation_scores(logits: NDArray[np.float32], target: NDArray[np.uint8]) -> dict[str, float]:

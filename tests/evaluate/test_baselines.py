@@ -84,10 +84,9 @@ def test_own_year_is_left_out():
 def test_day_before_is_by_date_and_not_by_row():
     known = np.array(["2001-01-01", "2001-01-02", "2001-01-05"], "datetime64[D]")
     labels = np.array([[1, 0], [0, 1], [1, 1]])
-    found = day_before(
-        np.array(["2001-01-01", "2001-01-02", "2001-01-03", "2001-01-05"], "datetime64[D]"), known, labels
-    )
-    assert np.isnan(found[[0, 3]]).all()
+    asked = ["2001-01-01", "2001-01-02", "2001-01-03", "2001-01-05", "2001-01-08"]
+    found = day_before(np.array(asked, "datetime64[D]"), known, labels)
+    assert np.isnan(found[[0, 3, 4]]).all()
     assert found[1].tolist() == [1, 0]
     assert found[2].tolist() == [0, 1]
 

@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import h5netcdf
+import h5py
 import hdf5plugin
 import numpy as np
-import xarray
 
 from pipeline.contract.derived import DerivedSpec, Piece
 
-Fields = Callable[[np.ndarray], dict[str, np.ndarray]]
 LATITUDE = np.linspace(55, 15, 9)
 LONGITUDE = np.linspace(115, 155, 11)
 
@@ -54,7 +54,7 @@ def write_derived(
         path = folder / f"{month}.nc"
         _write_month(path, dates[here], np.asarray(labels, object)[here], values, latitude, longitude, units, compress)
         sha = hashlib.sha256(path.read_bytes()).hexdigest()
-        first, last = str(dates[here][0]), str(dates[here][-1])
+        first, last = (str(dates[here][end].astype("datetime64[D]")) for end in (0, -1))
         pieces.append(Piece(path.name, path.stat().st_size, sha, int(here.sum()), first, last, "made up"))
     spec = DerivedSpec(
         dataset="made_up",
@@ -72,17 +72,22 @@ def write_derived(
 
 
 def _write_month(path, dates, labels, values, latitude, longitude, units, compress) -> None:
-    angle = 2 * np.pi * (dates.astype(int) % 365) / 365
-    data = {
-        name: (("time", "latitude", "longitude"), field.astype(np.float32), {"units": units.get(name, "1")})
-        for name, field in values.items()
-    }
-    data["f1_season"] = ("time", np.cos(angle), {"units": "1"})
-    data["f1_season_sin"] = ("time", np.sin(angle), {"units": "1"})
-    data["date"] = ("time", dates.astype(str).astype(object))
-    data["label"] = ("time", labels)
-    times = dates.astype("datetime64[ns]") + np.timedelta64(0, "h")
-    coordinates = {"time": times, "latitude": latitude, "longitude": longitude}
-    shape = (1, len(latitude), len(longitude))
-    encoding = {name: {"chunksizes": shape, **(hdf5plugin.LZ4() if compress else {})} for name in values}
-    xarray.Dataset(data, coordinates).to_netcdf(path, engine="h5netcdf", encoding=encoding)
+    angle = 2 * np.pi * (dates.astype("datetime64[D]").astype(int) % 365) / 365
+    with h5netcdf.File(path, "w") as file:
+        file.dimensions = {"time": len(dates), "latitude": len(latitude), "longitude": len(longitude)}
+        time = file.create_variable("time", ("time",), data=dates.astype("datetime64[s]").astype(np.int64))
+        time.attrs["units"] = "seconds since 1970-01-01"
+        file.create_variable("latitude", ("latitude",), data=latitude)
+        file.create_variable("longitude", ("longitude",), data=longitude)
+        file.create_variable("f1_season", ("time",), data=np.cos(angle).astype(np.float32))
+        file.create_variable("f1_season_sin", ("time",), data=np.sin(angle).astype(np.float32))
+        local_days = dates.astype("datetime64[D]").astype(str)
+        for name, texts in (("date", local_days), ("label", labels)):
+            item = file.create_variable(name, ("time",), h5py.string_dtype())
+            item[...] = texts.astype(object)
+        packing = {"shuffle": True, **hdf5plugin.LZ4()} if compress else {}
+        for name, field in values.items():
+            chunk = (1, len(latitude), len(longitude))
+            item = file.create_variable(name, ("time", "latitude", "longitude"), "f4", chunks=chunk, **packing)
+            item[...] = field.astype(np.float32)
+            item.attrs["units"] = units.get(name, "1")
