@@ -27,8 +27,8 @@ def main(job: Job[Experiment]) -> Outcome:
     from pipeline.train.stage import train  # torch: only now that every setting is known to be right
 
     progress = train(config.train, store, run, job.interrupt)
-    best = f"{config.train.select} {progress.best:.4f} in epoch {progress.best_epoch}"
-    return Outcome(f"wrote {run.path} ({best})", then)
+    scores = progress.history[progress.best_epoch - 1]
+    return Outcome(f"wrote {run.path} (epoch {progress.best_epoch}: validation mAP {scores['val_map']:.3f})", then)
 
 
 if __name__ == "__main__":

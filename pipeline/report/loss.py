@@ -22,7 +22,7 @@ _PLATE: dict[str, Any] = {"frameon": True, "edgecolor": "none", "framealpha": 0.
 def loss_curve(history: dict[str, Any], title: str) -> Figure:
     """Draw ``history.json``: three panels above each other, the chosen epoch marked by the metric that chose it."""
     epochs = history["epochs"]
-    chosen = f"weights of epoch {history['best_epoch']}: best {history['select']} {number(history['best']):.4f}"
+    chosen = f"weights of epoch {history['best_epoch']}: {_reason(history)}"
     figure = new_figure(7.0, 6.0, title, chosen)
     axes: list[Axes] = list(figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 1.3]))
     loss, score, rate = axes
@@ -35,10 +35,17 @@ def loss_curve(history: dict[str, Any], title: str) -> Figure:
     for axis in axes:
         axis.axvline(history["best_epoch"], color=INK, linewidth=0.9, linestyle=DASHED)
     rate.set_xlim(0.5, max(epochs[-1]["epoch"], 2) + 0.5)
-    panel = loss if history["select"] == "val_loss" else score
-    panel.plot([history["best_epoch"]], [number(history["best"])], "o", color=INK, markersize=5.5, zorder=5)
+    if history["select"] != "last":
+        panel = loss if history["select"] == "val_loss" else score
+        panel.plot([history["best_epoch"]], [number(history["best"])], "o", color=INK, markersize=5.5, zorder=5)
     figure.align_ylabels(axes)
     return figure
+
+
+def _reason(history: dict[str, Any]) -> str:
+    if history["select"] == "last":
+        return "the last"
+    return f"best {history['select']} {number(history['best']):.4f}"
 
 
 def _lines(axis: Axes, epochs: list[dict[str, Any]], lines: dict[str, tuple[str, str]]) -> None:
@@ -58,7 +65,10 @@ def _rate_axis(axis: Axes, rates: list[float]) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     if not rates:
         return
-    axis.set(yscale="log", ylim=(min(rates) / 1.6, max(rates) * 1.6))
-    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+    # A schedule that ends near zero would fill the panel with its last epoch: three decades are enough to see it.
+    low = max(min(rates), max(rates) / 1000)
+    axis.set(yscale="log", ylim=(low / 1.6, max(rates) * 1.6))
+    subs = (1.0,) if max(rates) / low > 30 else (1.0, 2.0, 5.0)
+    axis.yaxis.set_major_locator(LogLocator(subs=subs, numticks=6))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-")))

@@ -55,10 +55,10 @@ def _chosen(setting: str, wanted: Sequence[str], available: dict[str, str], othe
         return list(available)
     missing = [name for name in wanted if name not in available]
     if missing:
-        wrong_list = " (it is a scalar)" if setting == "channels" else " (it is a field)"
+        wrong_list = " (it is a scalar);" if setting == "channels" else " (it is a field);"
         hint = wrong_list if missing[0] in other else near(missing[0], available)
         raise InputError(
-            f"store.{setting}: {shorten(missing)} not in the derived data{hint} "
+            f"store.{setting}: {shorten(missing)} not in the derived data{hint or ';'} "
             f"Available: {shorten(available, 50)}; add it to derive.{'fields' if setting == 'channels' else setting}"
         )
     return list(wanted)
@@ -107,7 +107,8 @@ class Fields:
 
     def _variable(self, name: str, block: Month) -> Any:
         variable = self._data.get(name)
-        if variable is None or variable.dtype != np.float32 or variable.shape[1:] != self._raw.shape[1:]:
+        shape = (len(self._data["time"]), *self._raw.shape[1:])
+        if variable is None or variable.dtype != np.float32 or variable.shape != shape:
             raise InputError(f"{block.path}: no float32 field {name!r} on the grid of the manifest; run derive again")
         return variable
 

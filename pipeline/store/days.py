@@ -45,20 +45,17 @@ class Days:
 
 @dataclass(frozen=True)
 class Month:
-    """The samples that one monthly file gives: ``places`` on its time axis become rows ``start`` and on."""
+    """The samples that one monthly file gives: those at ``places`` on its time axis."""
 
     name: str
     path: Path
     places: NDArray[np.int64]
-    start: int
 
     def blocks(self, days: int) -> Iterator[Month]:
         """Yield the month in parts that span at most ``days`` places each."""
         cuts = np.flatnonzero(np.diff((self.places - self.places[0]) // days)) + 1
-        start = self.start
         for places in np.split(self.places, cuts):
-            yield Month(self.name, self.path, places, start)
-            start += len(places)
+            yield Month(self.name, self.path, places)
 
 
 @contextmanager
@@ -103,18 +100,11 @@ def read_days(folder: Path, spec: DerivedSpec, scalars: Sequence[str]) -> Days:
 
 
 def months_of(days: Days, folder: Path, pieces: Sequence[Piece]) -> list[Month]:
-    """Return, for each monthly file with samples, which of its days become which rows."""
+    """Return the monthly files that samples come from, in order of time, with the places of those samples."""
     starts = np.flatnonzero(np.diff(days.piece, prepend=-1))
-    ends = np.append(starts[1:], len(days))
-    return [
-        Month(
-            Path(pieces[days.piece[start]].file).stem,
-            folder / pieces[days.piece[start]].file,
-            days.place[start:end],
-            int(start),
-        )
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-    ]
+    files = [pieces[number].file for number in days.piece[starts].tolist()]
+    places = np.split(days.place, starts[1:])
+    return [Month(Path(file).stem, folder / file, part) for file, part in zip(files, places, strict=True)]
 
 
 def _read_piece(folder: Path, spec: DerivedSpec, number: int, scalars: Sequence[str]) -> Days:

@@ -60,7 +60,8 @@ class Plan:
 class Journal:
     """The moments of each finished month (3 × days × C, float64), appended to one file in order.
 
-    Its length says how many months are whole; a month that was cut off by a kill is dropped and done again.
+    Its length says how many months are whole; a month that was cut off by a kill is dropped and done again. It is not
+    flushed to the disk: what a crash of the machine takes from its end is done again as well.
     """
 
     def __init__(self, plan: Plan, label: str) -> None:

@@ -15,7 +15,7 @@ from pipeline.contract.store import Fold, Store
 from pipeline.core.errors import EnvironmentFault, InputError, shorten
 from pipeline.core.logs import log
 from pipeline.train.augment import build_augment
-from pipeline.train.batches import open_source, rare_class_weights, split_bytes
+from pipeline.train.batches import Wanted, open_source, rare_class_weights, split_bytes
 from pipeline.train.config import TrainConfig
 from pipeline.train.ema import Ema
 from pipeline.train.engine import Parts
@@ -52,8 +52,9 @@ def assemble(config: TrainConfig, store: Store) -> Parts:
     # torch.compile wraps the module; its parameters stay those of `module`, whose names the checkpoint keeps.
     called = cast(nn.Module, torch.compile(module)) if config.compile else module
     model, optimizer = fabric.setup(called, optimizer)
+    wanted = what_is_wanted(config, store, fabric.device)
     train, val = (
-        open_source(store, names, config.fold, rows, fabric.device, budget)
+        open_source(store, wanted, rows, budget)
         for rows, budget in zip((fold.train, fold.val), _budgets(config, store, names, fold), strict=True)
     )
     return Parts(
@@ -63,7 +64,8 @@ def assemble(config: TrainConfig, store: Store) -> Parts:
         optimizer=optimizer,
         schedule=build_schedule(config.schedule, config.optimizer.lr, config.epochs, steps, mode),
         loss=build_loss(config.loss, positives, len(target)),
-        augment=build_augment(config.augment),
+        val_loss=build_loss(config.loss.model_copy(update={"label_smoothing": 0.0}), positives, len(target)),
+        augment=build_augment(config.augment, _mask_channels(store, names)),
         ema=Ema(module, config.ema.decay) if config.ema.decay > 0 else None,
         train=train,
         val=val,
@@ -108,6 +110,11 @@ def input_names(config: TrainConfig, store: Store) -> list[str]:
     return list(config.inputs)
 
 
+def what_is_wanted(config: TrainConfig, store: Store, device: torch.device) -> Wanted:
+    """Return what the model of this run sees of the store."""
+    return Wanted(tuple(input_names(config, store)), config.fold, device, config.channels_last)
+
+
 def identity(config: TrainConfig, store: Store) -> dict[str, Any]:
     """Return what weights belong to: the channels of each input and the classes."""
     inputs = {name: list(store.spec.inputs[name].channels) for name in input_names(config, store)}
@@ -120,6 +127,12 @@ def _fold(config: TrainConfig, store: Store) -> Fold:
         if len(getattr(fold, split)) == 0:
             raise InputError(f"{store.folder}: split {split!r} of fold {config.fold!r} is empty; see store.split")
     return fold
+
+
+def _mask_channels(store: Store, names: list[str]) -> dict[str, int]:
+    """Return how many channels at the end of each input are validity masks, which noise must not touch."""
+    specs = {name: store.spec.inputs[name] for name in names}
+    return {name: len(spec.missing) for name, spec in specs.items() if spec.masked}
 
 
 def _budgets(config: TrainConfig, store: Store, names: list[str], fold: Fold) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from pipeline.contract.store import Affine, InputSpec, Rows, Store
 Inputs = dict[str, Tensor]
 Indices = NDArray[np.int64]
 _READ_AHEAD = 2
+_BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,16 @@ class Source(Protocol):
 
     def batches(self, parts: Sequence[Indices]) -> Iterator[Batch]:
         """Yield the batches whose samples ``parts`` lists, in order."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the model sees of a store: which inputs, by which fold's scale, where and in which memory layout."""
+
+    names: tuple[str, ...]
+    fold: str
+    device: torch.device
+    channels_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,14 +80,19 @@ class _Preparation:
 
 
 class Resident:
-    """A split held in memory, on the device if it has room."""
+    """A split held in memory, on the device if it has room.
 
-    def __init__(self, store: Store, names: Sequence[str], fold: str, rows: Indices, device: torch.device) -> None:
+    With ``channels_last`` maps are held as N × H × W × C, so that a batch has that layout without a copy of its own.
+    """
+
+    def __init__(self, store: Store, wanted: Wanted, rows: Indices) -> None:
         """Read and prepare the samples ``rows``, a block at a time so that the peak stays near the result's size."""
-        place = device if device.type == "cuda" and _fits_on(device, split_bytes(store, names, len(rows))) else None
-        self._inputs = {name: _load(store, name, fold, rows, place) for name in names}
+        device = wanted.device
+        room = device.type == "cuda" and _fits_on(device, split_bytes(store, wanted.names, len(rows)))
+        place = device if room else torch.device("cpu")
+        self._inputs = {name: _load(store, name, wanted, rows, place) for name in wanted.names}
         self._target = torch.from_numpy(store.target[rows].astype(np.float32)).to(place)
-        self._device, self._place = device, place or torch.device("cpu")
+        self._device, self._place, self._last = device, place, wanted.channels_last
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -86,20 +102,22 @@ class Resident:
         """Yield the batches whose samples ``parts`` lists, in order."""
         for part in parts:
             index = torch.from_numpy(part).to(self._place)
-            yield Batch(
-                {name: values.index_select(0, index).to(self._device) for name, values in self._inputs.items()},
-                self._target.index_select(0, index).to(self._device),
-            )
+            inputs = {name: self._take(values, index) for name, values in self._inputs.items()}
+            yield Batch(inputs, self._target.index_select(0, index).to(self._device))
+
+    def _take(self, values: Tensor, index: Tensor) -> Tensor:
+        chosen = values.index_select(0, index).to(self._device)
+        return chosen.permute(0, 3, 1, 2) if self._last and values.ndim == 4 else chosen
 
 
 class Streamed:
     """A split read from disk batch by batch, two batches ahead of the model."""
 
-    def __init__(self, store: Store, names: Sequence[str], fold: str, rows: Indices, device: torch.device) -> None:
+    def __init__(self, store: Store, wanted: Wanted, rows: Indices) -> None:
         """Open the arrays; nothing is read yet."""
-        self._arrays: dict[str, Rows] = {name: store.rows(name) for name in names}
-        self._prepare = {name: _Preparation.of(store.spec.inputs[name], store.affine(name, fold)) for name in names}
-        self._target, self._rows, self._device = store.target, rows, device
+        self._arrays: dict[str, Rows] = {name: store.rows(name) for name in wanted.names}
+        self._prepare = {name: _preparation(store, name, wanted) for name in wanted.names}
+        self._target, self._rows, self._wanted = store.target, rows, wanted
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -107,27 +125,30 @@ class Streamed:
 
     def batches(self, parts: Sequence[Indices]) -> Iterator[Batch]:
         """Yield the batches whose samples ``parts`` lists, in order."""
+        device = self._wanted.device
         with ThreadPoolExecutor(1, "read-ahead") as reader:
             waiting = [reader.submit(self._read, part) for part in parts[:_READ_AHEAD]]
             for position in range(len(parts)):
                 stored, target = waiting.pop(0).result()
                 if position + _READ_AHEAD < len(parts):
                     waiting.append(reader.submit(self._read, parts[position + _READ_AHEAD]))
-                inputs = {name: self._prepare[name](values.to(self._device)) for name, values in stored.items()}
-                yield Batch(inputs, target.to(self._device))
+                inputs = {name: self._arrange(self._prepare[name](v.to(device))) for name, v in stored.items()}
+                yield Batch(inputs, target.to(device))
 
     def _read(self, part: Indices) -> tuple[Inputs, Tensor]:
         rows = self._rows[part]
         stored = {name: torch.from_numpy(array.read(rows)) for name, array in self._arrays.items()}
         return stored, torch.from_numpy(self._target[rows].astype(np.float32))
 
+    def _arrange(self, values: Tensor) -> Tensor:
+        last = self._wanted.channels_last and values.ndim == 4
+        return values.contiguous(memory_format=torch.channels_last) if last else values
 
-def open_source(
-    store: Store, names: Sequence[str], fold: str, rows: Indices, device: torch.device, memory_gb: float
-) -> Source:
+
+def open_source(store: Store, wanted: Wanted, rows: Indices, memory_gb: float) -> Source:
     """Return the samples ``rows`` of a store as a source, resident if they fit into ``memory_gb``."""
-    kind = Resident if split_bytes(store, names, len(rows)) <= memory_gb * 1e9 else Streamed
-    return kind(store, names, fold, rows, device)
+    fits = split_bytes(store, wanted.names, len(rows)) <= memory_gb * 1e9
+    return Resident(store, wanted, rows) if fits else Streamed(store, wanted, rows)
 
 
 def split_bytes(store: Store, names: Sequence[str], samples: int) -> int:
@@ -159,19 +180,23 @@ def rare_class_weights(target: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.maximum(weights, 1.0 / len(target))
 
 
-def _load(store: Store, name: str, fold: str, rows: Indices, place: torch.device | None) -> Tensor:
+def _preparation(store: Store, name: str, wanted: Wanted) -> _Preparation:
+    return _Preparation.of(store.spec.inputs[name], store.affine(name, wanted.fold))
+
+
+def _load(store: Store, name: str, wanted: Wanted, rows: Indices, place: torch.device) -> Tensor:
     array = store.rows(name)
-    prepare = _Preparation.of(store.spec.inputs[name], store.affine(name, fold))
-    block = max(1, (64 << 20) // max(array.row_bytes, 1))
-    pieces = (rows[start : start + block] for start in range(0, len(rows), block))
-    result: Tensor | None = None
-    for start, piece in zip(range(0, len(rows), block), pieces, strict=True):
+    prepare = _preparation(store, name, wanted)
+    block = max(1, _BLOCK_BYTES // max(array.row_bytes, 1))
+    result = torch.empty(0)
+    for start in range(0, len(rows), block):
+        piece = rows[start : start + block]
         values = prepare(torch.from_numpy(array.read(piece)))
-        if result is None:
+        if wanted.channels_last and values.ndim == 4:
+            values = values.permute(0, 2, 3, 1)
+        if start == 0:
             result = torch.empty((len(rows), *values.shape[1:]), dtype=torch.float32, device=place)
         result[start : start + len(piece)] = values
-    if result is None:
-        return torch.empty((0, *array.shape[1:]))
     return result
 
 

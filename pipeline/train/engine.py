@@ -39,6 +39,8 @@ class Parts:
     optimizer: Any
     schedule: Schedule
     loss: Loss
+    val_loss: Loss
+    """As ``loss``, without label smoothing."""
     augment: Augment | None
     ema: Ema | None
     train: Source
@@ -115,7 +117,7 @@ def _step(
         if parts.augment is not None:
             generator = torch.Generator(device=target.device).manual_seed(seed + done)
             inputs, target = parts.augment(inputs, target, generator)
-        loss = parts.loss(parts.model(_layout(inputs, config)), target).sum()
+        loss = parts.loss(parts.model(inputs), target).sum()
         parts.fabric.backward(loss / size)
         total += loss.detach()
         done += len(target)
@@ -148,8 +150,8 @@ def predict_source(
     loss_sum = torch.zeros((), dtype=torch.float64, device=parts.fabric.device)
     for batch in source.batches(steps):
         check()
-        out = parts.model(_layout(batch.inputs, config)).float()
-        loss_sum += parts.loss(out, batch.target).sum()
+        out = parts.model(batch.inputs).float()
+        loss_sum += parts.val_loss(out, batch.target).sum()
         logits.append(out.cpu())
     if not logits:
         return np.empty((0, 0), np.float32), float("nan")
@@ -205,15 +207,6 @@ def _steps(order: Indices, size: int) -> list[Indices]:
 
 def _micro_batches(step: Indices, parts: int) -> list[Indices]:
     return [part for part in np.array_split(step, parts) if len(part)]
-
-
-def _layout(inputs: Inputs, config: TrainConfig) -> Inputs:
-    if not config.channels_last:
-        return inputs
-    return {
-        name: value.to(memory_format=torch.channels_last) if value.ndim == 4 else value
-        for name, value in inputs.items()
-    }
 
 
 def step_seed(seed: int, epoch: int, step: int) -> int:

@@ -16,7 +16,7 @@ from pipeline.core.config import signature
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.logs import event
 from pipeline.core.run import RunFolder, Session
-from pipeline.train.assemble import assemble, identity, input_names
+from pipeline.train.assemble import assemble, identity, input_names, what_is_wanted
 from pipeline.train.batches import open_source
 from pipeline.train.checkpoint import Progress, keep_best, load_checkpoint, load_tensors, save_checkpoint
 from pipeline.train.config import TrainConfig
@@ -178,8 +178,7 @@ def _write_predictions(parts: Parts, config: TrainConfig, store: Store, folder: 
         rows = getattr(fold, split)
         if len(rows) == 0:
             continue
-        names = input_names(config, store)
-        source = open_source(store, names, config.fold, rows, parts.fabric.device, config.memory_gb / 4)
+        source = open_source(store, what_is_wanted(config, store, parts.fabric.device), rows, config.memory_gb / 4)
         logits, _ = predict_source(parts, config, source)
         Predictions(
             logits=logits.astype(np.float32),

@@ -174,7 +174,7 @@ def test_paths_and_times_stay_out_of_the_store(world: World, build: Build, tmp_p
     ("settings", "message"),
     [
         ({"channels": ["mls"]}, r"store.channels: mls not in the derived data; did you mean 'msl'\? Available: msl, l"),
-        ({"channels": ["f1_season"]}, r"f1_season not in the derived data \(it is a scalar\)"),
+        ({"channels": ["f1_season"]}, r"f1_season not in the derived data \(it is a scalar\);"),
         ({"scalars": ["f2"]}, "store.scalars: f2 not in the derived data"),
         ({"region": {"south": -20, "north": -10, "west": 0, "east": 10}}, "store.region: no grid point inside"),
         ({"coarsen": 10}, "store.coarsen"),
@@ -258,6 +258,15 @@ def test_a_broken_derived_file_is_refused(build: Build, tmp_path: Path, keep: fl
     manifest["pieces"][2]["bytes"] = path.stat().st_size
     (derived / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=r"2002-02\.nc: cannot be read"):
+        build(derived, split={"train": [2001], "val": [2002]})
+
+
+def test_a_field_on_another_grid_is_refused(build: Build, tmp_path: Path) -> None:
+    derived = derived_with(tmp_path / "derived")
+    manifest = json.loads((derived / "manifest.json").read_text())
+    manifest["latitude"] = manifest["latitude"][:-1]
+    (derived / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="no float32 field 'msl' on the grid of the manifest"):
         build(derived, split={"train": [2001], "val": [2002]})
 
 

@@ -55,7 +55,7 @@ def test_the_job_builds_says_what_is_next_and_is_fresh_afterwards(home: Path) ->
     config = str(home / "made_up.yaml")
     first = run(home, config)
     assert first.returncode == 0, first.stderr
-    assert "labelled days, 2001-01-02 to 2004-12-31" in first.stdout
+    assert "labelled days, 2001-01-02 to 2004-12-30" in first.stdout
     assert "wrote: " in first.stderr
     assert f"next: python jobs/train.py {config}" in first.stderr
     second = run(home, config)
@@ -81,7 +81,8 @@ def test_bad_input_ends_with_one_line_and_code_2(home: Path, overrides: list[str
     ended = run(home, str(home / "made_up.yaml"), *overrides)
     assert (ended.returncode, ended.stdout) == (code, "")
     assert message in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.count(" ERROR ") == 1
+    assert ended.stderr.rstrip().splitlines()[-1].count(" ERROR ") == 1
     assert list((home / "data").rglob("*")) == before
 
 

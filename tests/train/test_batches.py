@@ -10,13 +10,16 @@ from pipeline.synthetic.store import blobs, write_store
 from pipeline.train.batches import (
     Resident,
     Streamed,
+    Wanted,
     epoch_order,
     open_source,
     rare_class_weights,
     split_bytes,
 )
 
-CPU = torch.device("cpu")
+
+def wanted(*names: str, fold: str = "default", channels_last: bool = False) -> Wanted:
+    return Wanted(names, fold, torch.device("cpu"), channels_last)
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def test_resident_and_streamed_give_the_same_batches(store: Store) -> None:
     rows = store.fold().train
     order = epoch_order(1, 0, len(rows), None)
     parts = [order[start : start + 7] for start in range(0, len(order), 7)]
-    sources = [kind(store, ["grid", "scalars"], "default", rows, CPU) for kind in (Resident, Streamed)]
+    sources = [kind(store, wanted("grid", "scalars"), rows) for kind in (Resident, Streamed)]
     for left, right, part in zip(*(source.batches(parts) for source in sources), parts, strict=True):
         assert torch.equal(left.inputs["grid"], right.inputs["grid"])
         assert torch.equal(left.inputs["scalars"], right.inputs["scalars"])
@@ -45,8 +48,17 @@ def test_resident_and_streamed_give_the_same_batches(store: Store) -> None:
         assert np.array_equal(left.target.numpy(), store.target[rows[part]])
 
 
+def test_channels_last_changes_the_layout_and_no_value(store: Store) -> None:
+    rows, part = store.fold().train, [np.array([3, 1, 4])]
+    plain = next(iter(Resident(store, wanted("grid"), rows).batches(part))).inputs["grid"]
+    for kind in (Resident, Streamed):
+        last = next(iter(kind(store, wanted("grid", channels_last=True), rows).batches(part))).inputs["grid"]
+        assert last.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(last, plain)
+
+
 def test_missing_values_become_the_mean_and_a_mask(store: Store) -> None:
-    source = Resident(store, ["grid"], "default", store.fold().train, CPU)
+    source = Resident(store, wanted("grid"), store.fold().train)
     grid = next(iter(source.batches([np.arange(5)]))).inputs["grid"]
     assert grid.shape == (5, 4, 9, 9)
     assert bool((grid[:, 1, :2] == 0).all())
@@ -64,7 +76,7 @@ def test_another_fold_is_an_affine_map(store: Store) -> None:
     physical = np.load(store.folder / "grid.npy")[:5] * np.array(old["std"])[:, None, None]
     physical += np.array(old["mean"])[:, None, None]
     expected = (physical - np.array([1, 2, 3])[:, None, None]) / np.array([2, 3, 4])[:, None, None]
-    grid = next(iter(Streamed(store, ["grid"], "2001", np.arange(5), CPU).batches([np.arange(5)]))).inputs["grid"]
+    grid = next(iter(Streamed(store, wanted("grid", fold="2001"), np.arange(5)).batches([np.arange(5)]))).inputs["grid"]
     # float32 rounding of values of order 1
     np.testing.assert_allclose(grid[:, :3].numpy(), np.nan_to_num(expected), atol=1e-6)
 
@@ -78,8 +90,8 @@ def test_memory_decides_between_resident_and_streamed(store: Store) -> None:
     rows = store.fold().train
     size = split_bytes(store, ["grid"], len(rows))
     assert size == len(rows) * 4 * 9 * 9 * 4
-    assert isinstance(open_source(store, ["grid"], "default", rows, CPU, size / 1e9), Resident)
-    assert isinstance(open_source(store, ["grid"], "default", rows, CPU, size / 1e9 * 0.99), Streamed)
+    assert isinstance(open_source(store, wanted("grid"), rows, size / 1e9), Resident)
+    assert isinstance(open_source(store, wanted("grid"), rows, size / 1e9 * 0.99), Streamed)
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:

@@ -111,7 +111,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(store: Store) -> Non
     "options",
     [
         {"precision": "bf16"},
-        {"channels_last": True},
+        {"channels_last": False},
         {"clip_norm": 0.01},
         {"sampler": "weighted"},
         {"loss": {"kind": "bce", "pos_weight": True}},
