@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pipeline.core import logs
 from pipeline.core.config import Section, dump, load
 from pipeline.core.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED, InputError, IsobarError, disk_fault
 from pipeline.core.interrupt import Interrupt
+from pipeline.core.programs import SERIES
 from pipeline.core.run import RunFolder, existing_run
 
 C = TypeVar("C", bound=Section)
@@ -86,10 +88,15 @@ def _run(main: Main[C], config: type[C], typed: argparse.Namespace) -> int:
     interrupt = Interrupt()
     interrupt.install()
     outcome = main(Job(loaded.config, interrupt, typed.new, named, typed.config, tuple(typed.overrides)))
-    logs.log.info("%s", outcome.wrote)
-    if outcome.then:
-        logs.log.info("next: %s", outcome.then)
+    logs.log.info("%s", _from_here(outcome.wrote))
+    if outcome.then and SERIES not in os.environ:
+        logs.log.info("next: %s", _from_here(outcome.then))
     return DONE
+
+
+def _from_here(text: str) -> str:
+    """Shorten paths below the current folder, so that a line can be read and pasted."""
+    return text.replace(f"{Path.cwd()}{os.sep}", "")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pipeline.core.interrupt import Interrupt
 
 _POLL_SECONDS = 0.05
 _PR_SET_PDEATHSIG = 1
+SERIES = "ISOBAR_SERIES"
+"""Set for programs of a series: they need not tell what comes next."""
 
 
 class ProgramFailed(IsobarError):
@@ -50,7 +53,9 @@ def _die_with_parent() -> None:
 
 def _run(command: Sequence[str], interrupt: Interrupt) -> int:
     # A session of its own: Ctrl-C reaches the child once, through us, and not a second time from the terminal.
-    process = subprocess.Popen([sys.executable, *command], start_new_session=True, preexec_fn=_die_with_parent)
+    process = subprocess.Popen(
+        [sys.executable, *command], env={**os.environ, SERIES: "1"}, start_new_session=True, preexec_fn=_die_with_parent
+    )
     told = False
     while (code := process.poll()) is None:
         if interrupt.requested() and not told:

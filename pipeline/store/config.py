@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -71,7 +71,7 @@ class TargetConfig(Section):
     """How a label text becomes a target."""
 
     kind: Literal["multi_label"] = "multi_label"
-    classes: list[str] = Field(default_factory=list)
+    classes: list[Annotated[str, Field(coerce_numbers_to_str=True)]] = Field(default_factory=list)
     """Base types in order; empty: all that occur, sorted. A token outside the list is an error."""
     composite: str = "+|"
     """Characters that join simultaneous types."""

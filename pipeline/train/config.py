@@ -121,7 +121,7 @@ class TrainConfig(Section):
     """One training run."""
 
     seed: int = Field(42, ge=0)
-    fold: str = "default"
+    fold: str = Field("default", coerce_numbers_to_str=True)
     """Division of the samples: ``default`` or, with leave_one_year_out, a year."""
     inputs: list[str] = Field(default=["ALL"], min_length=1)
     """Inputs of the store that the model sees: ``["ALL"]`` or names."""
