@@ -1,5 +1,6 @@
 """The engine against a bare PyTorch loop, and the simple CNN against a naive TensorDataset loop."""
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from pipeline.train.losses import build_loss
 from pipeline.train.model import build_model
 from pipeline.train.optimizers import build_optimizer
 
-DAYS, CHANNELS, POINTS, CLASSES, BATCH, EPOCHS = 600, 12, 41, 15, 128, 3
+DAYS, CHANNELS, POINTS, CLASSES, BATCH, ROUNDS = 600, 12, 41, 15, 128, 26
 COMMAND = "python -m benchmarks engine"
 
 
@@ -33,7 +34,7 @@ class _Silent:
 
 
 def measure() -> list[Figure]:
-    """Return both ratios, each the best of several alternating rounds."""
+    """Return the ratios, each over alternating rounds."""
     with tempfile.TemporaryDirectory() as folder:
         grid, target = blobs(DAYS, CHANNELS, POINTS, CLASSES)
         store = Store(write_store(Path(folder) / "store", grid, target, splits=(0.9, 0.1, 0.0)))
@@ -118,15 +119,18 @@ def _against_naive(store: Store) -> list[Figure]:
 
 
 def _race(left: Callable[[int], None], right: Callable[[int], None]) -> tuple[float, float]:
-    """Return the shortest seconds of an epoch of each, in alternating rounds after one to warm up."""
-    best = [float("inf"), float("inf")]
-    for epoch in range(EPOCHS * 4):
-        for number, run in enumerate((left, right)):
+    """Return the median seconds of an epoch of each, over alternating rounds after two to warm up.
+
+    The rounds change places, so that what else the machine does falls on both alike.
+    """
+    taken: tuple[list[float], list[float]] = ([], [])
+    for epoch in range(ROUNDS):
+        for number, run in enumerate((left, right)) if epoch % 2 else ((1, right), (0, left)):
             began = time.perf_counter()
             run(epoch)
-            if epoch:
-                best[number] = min(best[number], time.perf_counter() - began)
-    return best[0], best[1]
+            if epoch > 1:
+                taken[number].append(time.perf_counter() - began)
+    return statistics.median(taken[0]), statistics.median(taken[1])
 
 
 def _bare(config: TrainConfig, store: Store) -> tuple[nn.Module, Callable[[torch.Tensor, torch.Tensor], None]]:
