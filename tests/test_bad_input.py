@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,7 +155,12 @@ RAW_CASES = [
     Case("text named .nc", "derive", r"x\.nc: .*not a? ?NetCDF", spoil=text("raw/x.nc", "hello")),
     Case("NaN", "derive", r"'msl' is missing or infinite in 1 cells, first at 1995", spoil=fault("nan")),
     Case("inf", "derive", r"'msl' is missing or infinite in 1 cells", spoil=fault("inf")),
-    Case("values of other units than said", "derive", r"'msl' is \d+\.\d+ Pa at .*lies within 85000", spoil=fault("mislabelled_units")),
+    Case(
+        "values of other units than said",
+        "derive",
+        r"'msl' is \d+\.\d+ Pa at .*lies within 85000",
+        spoil=fault("mislabelled_units"),
+    ),
     Case("no units", "derive", r"msl.*units", spoil=fault("missing_units")),
     Case("a time twice", "derive", r"(twice|duplicate)", spoil=fault("duplicate_times")),
     Case("unknown field", "derive", r"derive\.fields.*'msll'; did you mean 'msl'", ("derive.fields=[msll]",)),
@@ -282,23 +289,42 @@ def test_there_are_enough_cases() -> None:
     assert len({case.name for case in cases}) == len(cases) >= 50
 
 
-def test_full_disk(raw_place: Place, tmp_path: Path) -> None:
-    """A file system of 64 kB: derive ends with exit code 1 and one line, and leaves no half-written file."""
-    import subprocess
-
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True)
-    if mounted.returncode:
+@contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting a small file system needs root")
     try:
-        ended = run_job("derive", raw_place.config, f"data={small}")
-        assert ended.code == 1, ended.text
-        assert "the disk is full" in ended.text
-        assert "Traceback" not in ended.text
-        assert not list(small.rglob("*.part"))
+        yield folder
     finally:
-        subprocess.run(["umount", str(small)], check=True)
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("job", "setting", "kilobytes"),
+    [
+        ("derive", "data", 64),
+        ("derive", "data", 400),
+        ("store", "data", 900),
+        ("train", "results", 4),
+        ("train", "results", 100),
+        ("train", "results", 1600),
+        ("train", "results", 2500),
+    ],
+)
+def test_full_disk(trained_place: Place, tmp_path: Path, job: str, setting: str, kilobytes: int) -> None:
+    """Exit code 1 and one line that says so, wherever it strikes; nothing half-written under a final name."""
+    place = trained_place.copy(tmp_path / "place")
+    with small_disk(tmp_path / "small", kilobytes) as small:
+        if job == "store":
+            shutil.copytree(place.home / "data" / "derived", small / "derived")
+        ended = run_job(job, place.config, f"{setting}={small}", "store.dtype=float32", "train.seed=5")
+        assert ended.code == 1, ended.text
+        assert re.search("the disk is full|GB are free", ended.text)
+        assert "Traceback" not in ended.text
+        for path in small.rglob("*.json"):
+            json.loads(path.read_text())
 
 
 def test_a_class_without_positives_is_told_and_does_not_stop(raw_place: Place, tmp_path: Path) -> None:

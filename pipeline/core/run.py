@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 
 from pipeline.core import logs
 from pipeline.core.artifact import digest8, read_json, write_json, write_text
-from pipeline.core.errors import DONE, FAILED, INTERRUPTED, InputError, IsobarError
+from pipeline.core.errors import DONE, FAILED, INTERRUPTED, EnvironmentFault, InputError, IsobarError
 from pipeline.core.lock import exclusive
 
 BEAT_SECONDS = 15.0
@@ -66,7 +66,9 @@ class RunFolder:
             except BaseException as error:
                 code = error.exit_code if isinstance(error, IsobarError) else FAILED
                 interrupted = code == INTERRUPTED or isinstance(error, KeyboardInterrupt)
-                session.close("interrupted" if interrupted else "failed", code, _one_line(error))
+                # The disk that failed the job may not take this note either; the job's own error is the one to tell.
+                with suppress(EnvironmentFault):
+                    session.close("interrupted" if interrupted else "failed", code, _one_line(error))
                 raise
             session.close("done", DONE, None)
 

@@ -5,6 +5,7 @@ Random numbers are functions of (seed, epoch, step), so a position replaces the 
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from dataclasses import asdict, dataclass, field
@@ -51,8 +52,18 @@ def save_checkpoint(path: Path, progress: Progress, identity: dict[str, Any], st
         identity: what the weights belong to (channels, classes, settings); checked when loading.
         states: state dicts of model, optimizer, schedule, average, precision.
     """
+    save_tensors(path, {"format": FORMAT, "progress": asdict(progress), "identity": identity, **states})
+
+
+def save_tensors(path: Path, value: dict[str, Any]) -> None:
+    """Write tensors and plain values atomically.
+
+    Through memory, because torch turns the error of a full disk into one that does not say so.
+    """
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
     with writing(path) as part:
-        torch.save({"format": FORMAT, "progress": asdict(progress), "identity": identity, **states}, part)
+        part.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path: Path, identity: dict[str, Any]) -> tuple[Progress, dict[str, Any]]:

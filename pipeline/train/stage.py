@@ -11,14 +11,14 @@ import numpy as np
 
 from pipeline.contract.predictions import Predictions
 from pipeline.contract.store import Store
-from pipeline.core.artifact import write_json, writing
+from pipeline.core.artifact import write_json
 from pipeline.core.config import signature
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.logs import event
 from pipeline.core.run import RunFolder, Session
 from pipeline.train.assemble import assemble, identity, input_names, what_is_wanted
 from pipeline.train.batches import open_source
-from pipeline.train.checkpoint import Progress, keep_best, load_checkpoint, load_tensors, save_checkpoint
+from pipeline.train.checkpoint import Progress, keep_best, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from pipeline.train.config import TrainConfig
 from pipeline.train.engine import Parts, fit, predict_source
 
@@ -34,8 +34,6 @@ def train(config: TrainConfig, store_folder: Path, run: RunFolder, interrupt: In
         InputError: settings do not fit the store, or the checkpoint does not belong to this run.
         Interrupted: a signal or ``max_time`` stopped the run at a safe point.
     """
-    import torch
-
     interrupt.limit(None if config.max_time is None else 60 * config.max_time)
     store = Store(store_folder)
     with run.session("train", epochs=config.epochs, select=config.select) as session:
@@ -45,8 +43,7 @@ def train(config: TrainConfig, store_folder: Path, run: RunFolder, interrupt: In
         fit(parts, config, progress, keeper, interrupt)
         best = load_tensors(run.path / "model.best.pt")
         parts.module.load_state_dict(best["model"])
-        with writing(run.path / "model.pt") as part:
-            torch.save(best, part)
+        save_tensors(run.path / "model.pt", best)
         write_json(run.path / "norm.json", _norm(config, store, progress))
         _write_predictions(parts, config, store, run.path)
         session.beat(force=True, epoch=progress.epoch, best_epoch=progress.best_epoch, best=progress.best)
@@ -118,8 +115,6 @@ class _Keeper:
         self.session.beat(epoch=progress.epoch, step=progress.step)
 
     def _write_best(self, entry: dict[str, float]) -> None:
-        import torch
-
         parts, spec = self.parts, self.store.spec
         if parts.ema is not None:
             with parts.ema.swapped():
@@ -134,8 +129,7 @@ class _Keeper:
             "identity": identity(self.config, self.store),
             "scores": entry,
         }
-        with writing(self.folder / "model.best.pt") as part:
-            torch.save(value, part)
+        save_tensors(self.folder / "model.best.pt", value)
 
 
 def _input(spec: Any) -> dict[str, Any]:
