@@ -67,7 +67,9 @@ def _discard(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, atomically."""
+    """Write ``text`` as UTF-8, atomically; a file that holds it already is left alone."""
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
     with writing(path) as part:
         part.write_text(text, encoding="utf-8")
 
