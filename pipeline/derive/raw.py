@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +50,24 @@ def _blaming(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: truncated or corrupt ({reason}); download it again") from error
 
 
+_MOST_OPEN = 16
+_open: OrderedDict[tuple[Path, int, int], xr.Dataset] | None = None
+"""Files that stay open, the latest used last, by path, size and time of change; ``None``: none does."""
+
+
+@contextmanager
+def keeping_open() -> Iterator[None]:
+    """Keep the latest files open after use: a file serves many months, and opening takes longer than reading one."""
+    global _open
+    _open = OrderedDict()
+    try:
+        yield
+    finally:
+        for data in _open.values():
+            data.close()
+        _open = None
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[xr.Dataset]:
     """Open ``path`` with the engine that its first bytes ask for; times stay undecoded, coordinates are in memory.
@@ -56,15 +75,32 @@ def opened(path: Path) -> Iterator[xr.Dataset]:
     Raises:
         InputError: not NetCDF, or broken.
     """
+    if _open is None:
+        with _load(path) as data:
+            yield data
+        return
+    stat = path.stat()
+    key = (path, stat.st_size, stat.st_mtime_ns)
+    _open[key] = _open.pop(key, None) or _load(path)
+    while len(_open) > _MOST_OPEN:
+        _open.popitem(last=False)[1].close()
+    yield _open[key]
+
+
+def _load(path: Path) -> xr.Dataset:
     engine = _engine(path)
     with _blaming(path):
         data = xr.open_dataset(path, engine=engine, decode_times=False, cache=False)
-    with data:
-        with _blaming(path):
+        try:
             for item in data.variables.values():
                 if item.ndim <= 1:
                     item.load()
-        yield with_time_dimension(data)
+        except BaseException:
+            data.close()
+            raise
+    whole = with_time_dimension(data)
+    whole.set_close(data.close)
+    return whole
 
 
 def _engine(path: Path) -> str:

@@ -81,8 +81,6 @@ def start_fabric(config: TrainConfig) -> Fabric:
         EnvironmentFault: CUDA was asked for and there is none.
     """
     _set_threads(config.threads)
-    # Denormal numbers slow a CPU step many times and change no score.
-    torch.set_flush_denormal(True)
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
         raise EnvironmentFault("train.device: 'cuda' was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'")

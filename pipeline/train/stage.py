@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from pipeline.contract.predictions import Predictions
 from pipeline.contract.store import Store
@@ -34,6 +35,8 @@ def train(config: TrainConfig, store_folder: Path, run: RunFolder, interrupt: In
         InputError: settings do not fit the store, or the checkpoint does not belong to this run.
         Interrupted: a signal or ``max_time`` stopped the run at a safe point.
     """
+    # Denormal numbers slow a CPU step many times and change no score. A setting of the whole process, so here.
+    torch.set_flush_denormal(True)
     interrupt.limit(None if config.max_time is None else 60 * config.max_time)
     store = Store(store_folder)
     with run.session("train", epochs=config.epochs, select=config.select) as session:
