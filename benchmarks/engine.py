@@ -18,7 +18,7 @@ from pipeline.train.assemble import assemble
 from pipeline.train.batches import epoch_order
 from pipeline.train.checkpoint import Progress
 from pipeline.train.config import ModelConfig, OptimizerConfig, ScheduleConfig, TrainConfig
-from pipeline.train.engine import Parts, _train_epoch
+from pipeline.train.engine import Parts, train_epoch
 from pipeline.train.losses import build_loss
 from pipeline.train.model import build_model
 from pipeline.train.optimizers import build_optimizer
@@ -47,7 +47,7 @@ def _config(**more: object) -> TrainConfig:
 
 
 def _engine_epoch(parts: Parts, config: TrainConfig, epoch: int) -> None:
-    _train_epoch(parts, config, Progress(epoch=epoch), _Silent(), Interrupt())
+    train_epoch(parts, config, Progress(epoch=epoch), _Silent(), Interrupt())
 
 
 def _against_bare(store: Store) -> Figure:

@@ -46,15 +46,15 @@ from pipeline.core.interrupt import Interrupt
 from pipeline.train.assemble import assemble
 from pipeline.train.batches import Streamed
 from pipeline.train.config import ScheduleConfig, TrainConfig
-from pipeline.train.engine import _step, _steps, _micro_batches
+from pipeline.train.engine import train_step, steps_of, micro_batches
 from pipeline.train.batches import epoch_order
 steps = int(sys.argv[2])
 config = TrainConfig(accumulate=8, memory_gb=0.5, schedule=ScheduleConfig(name="none"))
 store = Store(Path(sys.argv[1]))
 parts = assemble(config, store)
-order = _steps(epoch_order(0, 0, len(parts.train), None), config.batch_size)
+order = steps_of(epoch_order(0, 0, len(parts.train), None), config.batch_size)
 order = (order * (steps // len(order) + 1))[:steps]
-micro = [part for step in order for part in _micro_batches(step, config.accumulate)]
+micro = [part for step in order for part in micro_batches(step, config.accumulate)]
 began = time.perf_counter()
 for _ in parts.train.batches(micro[:160]):
     pass
@@ -68,7 +68,7 @@ compute = 8 * len(batch.target) / (time.perf_counter() - began)
 began = time.perf_counter()
 stream = parts.train.batches(micro)
 for number, step in enumerate(order):
-    _step(parts, config, stream, len(step), 0, number, steps)
+    train_step(parts, config, stream, len(step), 0, number, steps)
 total = sum(map(len, order)) / (time.perf_counter() - began)
 print(read, compute, total, store.rows("grid").row_bytes)
 """

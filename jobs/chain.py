@@ -8,11 +8,12 @@ Writes  data/derived, data/store and results/<experiment>/<run>/
 Takes   what its stages take; killed anywhere, the same command goes on
 """
 
+import shlex
 from pathlib import Path
 
 from pipeline.core.job import Job, Outcome, job_main
 from pipeline.core.programs import run_in_turn
-from pipeline.experiment import Experiment
+from pipeline.experiment import Experiment, chosen_run
 
 STAGES = ("derive", "store", "train", "thresholds", "evaluate", "report")
 
@@ -20,14 +21,13 @@ STAGES = ("derive", "store", "train", "thresholds", "evaluate", "report")
 def main(job: Job[Experiment]) -> Outcome:
     """Run each stage as the program it is, so that its memory is given back and its exit code counts."""
     folder = Path(__file__).parent
-    new = ["--new"] if job.new else []
-    commands = [
-        [str(folder / f"{stage}.py"), job.argument, *job.overrides, *(new if stage == "train" else [])]
-        for stage in STAGES
-    ]
-    run_in_turn(commands, job.interrupt)
-    run = job.named_run or job.config.run()
-    return Outcome(f"all stages are done: {run.path}", f"look at {run.path / 'figures'}")
+    more = ["--new"] if job.new else []
+    run_in_turn([[str(folder / f"{s}.py"), job.argument, *job.overrides, *more] for s in STAGES], job.interrupt)
+    run = chosen_run(job).path
+    others = f"python jobs/thresholds.py {shlex.quote(str(run))} thresholds.beta=2"
+    if job.named_run is None:
+        others = f"{job.again('chain')} train.model.backbone=resnet_small   or   {others}"
+    return Outcome(f"all stages are done; look at {run / 'figures'}", others)
 
 
 if __name__ == "__main__":

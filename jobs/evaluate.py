@@ -9,18 +9,18 @@ Takes   a few seconds
 """
 
 from pipeline.core.job import Job, Outcome, job_main
-from pipeline.experiment import Experiment, existing_store
+from pipeline.experiment import Experiment, chosen_run, existing_store
 
 
 def main(job: Job[Experiment]) -> Outcome:
     """Find the run and its store, and judge it unless that was done with the same settings and inputs."""
     from pipeline.evaluate.stage import evaluate
 
-    run = (job.named_run or job.config.run()).path
+    run = chosen_run(job).path
     done = evaluate(job.config.evaluate, run, existing_store(job.config), job.config.train.fold)
     what = "fresh already" if done.fresh else "wrote"
     scores = (f"{split}: mAP {of['map']:.3f}, macro-F1 {of['macro_f1']:.3f}" for split, of in done.scores.items())
-    return Outcome(f"{what}: reports in {run} ({'; '.join(scores)})", f"python jobs/report.py {job.argument}")
+    return Outcome(f"{what}: reports in {run} ({'; '.join(scores)})", job.again("report"))
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ Takes   about ten seconds
 """
 
 from pipeline.core.job import Job, Outcome, job_main
-from pipeline.experiment import Experiment
+from pipeline.experiment import Experiment, chosen_run
 
 
 def main(job: Job[Experiment]) -> Outcome:
     """Find the run, draw what is not drawn yet, and print the table."""
     from pipeline.report.stage import report
 
-    run = (job.named_run or job.config.run()).path
+    run = chosen_run(job).path
     done = report(job.config.report, run)
     what = "fresh already" if done.fresh else "wrote"
     return Outcome(f"{what}: {len(done.names)} pictures in {run / 'figures'}")

@@ -8,8 +8,6 @@ Writes  data/store/<dataset>/<version>/: grid.npy, scalars.npy, target.npy, inde
 Takes   a second for small maps, minutes for ten years at full resolution; stopped anywhere, it goes on
 """
 
-import shlex
-
 from pipeline.core.job import Job, Outcome, job_main
 from pipeline.experiment import Experiment
 
@@ -25,8 +23,7 @@ def main(job: Job[Experiment]) -> Outcome:
     spec = build_store(config.store, config.derived_folder(), folder, config.dataset_name, job.interrupt)
     print(table(spec.preflight))
     shapes = ", ".join(f"{name} {' × '.join(map(str, one.shape))}" for name, one in spec.inputs.items())
-    then = shlex.join(["python", "jobs/train.py", job.argument, *job.overrides])
-    return Outcome(f"{what}: {folder} ({spec.samples} samples of {shapes})", then)
+    return Outcome(f"{what}: {folder} ({spec.samples} samples of {shapes})", job.again("train"))
 
 
 if __name__ == "__main__":

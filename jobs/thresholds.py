@@ -9,18 +9,18 @@ Takes   about a second
 """
 
 from pipeline.core.job import Job, Outcome, job_main
-from pipeline.experiment import Experiment
+from pipeline.experiment import Experiment, chosen_run
 
 
 def main(job: Job[Experiment]) -> Outcome:
     """Find the run and fit its thresholds, unless that was done with the same settings."""
     from pipeline.thresholds.stage import fit_thresholds
 
-    run = (job.named_run or job.config.run()).path
+    run = chosen_run(job).path
     done = fit_thresholds(job.config.thresholds, run)
     what = "fresh already" if done.fresh else "wrote"
     scores = f"validation macro-F1 {done.macro_f1:.3f} tuned, {done.macro_f1_cross_fit:.3f} on held-out blocks"
-    return Outcome(f"{what}: {run / 'thresholds.json'} ({scores})", f"python jobs/evaluate.py {job.argument}")
+    return Outcome(f"{what}: {run / 'thresholds.json'} ({scores})", job.again("evaluate"))
 
 
 if __name__ == "__main__":

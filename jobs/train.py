@@ -9,26 +9,24 @@ Takes   seconds for the demo, minutes for small maps on two cores, hours for ten
 """
 
 from pipeline.core.config import dump
-from pipeline.core.errors import InputError
 from pipeline.core.job import Job, Outcome, job_main
-from pipeline.experiment import Experiment, existing_store
+from pipeline.experiment import Experiment, chosen_run, existing_store
 
 
 def main(job: Job[Experiment]) -> Outcome:
     """Find the run of this config, and train it unless it is finished."""
-    if job.named_run and job.overrides:
-        raise InputError("command line: a run folder is trained as it is; give its config file to change settings")
     config, store = job.config, existing_store(job.config)
-    run = job.named_run or config.run(new=job.new)
-    then = f"python jobs/thresholds.py {run.path}"
+    run = chosen_run(job) if job.named_run else config.run(new=job.new)
     if run.status == "done":
-        return Outcome(f"{run.path} is finished already (use --new for a further run of the same settings)", then)
+        finished = f"{run.path} is finished already (use --new for a further run of the same settings)"
+        return Outcome(finished, job.again("thresholds"))
     run.begin(dump(config))
     from pipeline.train.stage import train  # torch: only now that every setting is known to be right
 
     progress = train(config.train, store, run, job.interrupt)
     scores = progress.history[progress.best_epoch - 1]
-    return Outcome(f"wrote {run.path} (epoch {progress.best_epoch}: validation mAP {scores['val_map']:.3f})", then)
+    wrote = f"wrote {run.path} (epoch {progress.best_epoch}: validation mAP {scores['val_map']:.3f})"
+    return Outcome(wrote, job.again("thresholds"))
 
 
 if __name__ == "__main__":

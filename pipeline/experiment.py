@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from pydantic import Field
@@ -11,7 +12,8 @@ from pipeline.contract.derived import load_derived
 from pipeline.core.artifact import digest8
 from pipeline.core.config import Section, runtime, signature
 from pipeline.core.errors import InputError
-from pipeline.core.run import RunFolder, run_folder
+from pipeline.core.job import Job
+from pipeline.core.run import RunFolder, newest, run_folder
 from pipeline.derive.config import FORMAT as DERIVE_FORMAT
 from pipeline.derive.config import DeriveConfig
 from pipeline.evaluate.config import EvaluateConfig
@@ -72,7 +74,7 @@ class Experiment(Section):
         return self._data("store") / self.dataset_name / digest8([STORE_FORMAT, signature(self.store), upstream])
 
     def run(self, new: bool = False) -> RunFolder:
-        """Return the run folder of this training.
+        """Return the run folder of this training; with ``new`` a further version of it, to train.
 
         Raises:
             InputError: the derived files are not there yet, so the store is not known.
@@ -94,3 +96,19 @@ def existing_store(config: Experiment) -> Path:
     if not (folder / "store.json").exists():
         raise InputError(f"{folder}: no store yet; run jobs/store.py (or jobs/chain.py) with the same config first")
     return folder
+
+
+def chosen_run(job: Job[Experiment]) -> RunFolder:
+    """Return the run that a command means: the folder it names, else that of its config, with ``--new`` the newest.
+
+    Raises:
+        InputError: a run folder was named together with settings that belong to another run.
+    """
+    if job.named_run is None:
+        return newest(job.config.run()) if job.new else job.config.run()
+    own = job.named_run.path.name.split(".")[0]
+    if job.overrides and job.config.run().path.name != own:
+        raise InputError(
+            f"command line: {shlex.join(job.overrides)} would be another run than {own}; give its config file instead"
+        )
+    return job.named_run

@@ -102,6 +102,32 @@ def broken_predictions(place: Place) -> list[str]:
     return [str(place.one("results/tiny/simple-*")), "thresholds.beta=2"]
 
 
+def leaving_config(place: Place) -> list[str]:
+    path = place.home / "leave.py"
+    path.write_text("name = 'x'\nraise SystemExit(3)\n")
+    return [str(path)]
+
+
+def one_validation_day(place: Place) -> None:
+    """Leave labels on a single day of the validation year."""
+    labels(lambda text: re.sub(r"\n1996-(?!02-01).*", "", text))(place)
+    for job in ("derive", "store", "train"):
+        assert run_job(job, place.config).code == 0
+
+
+def other_settings_for_a_run(place: Place) -> list[str]:
+    return [str(place.one("results/tiny/simple-*")), "train.seed=77"]
+
+
+def another_store(place: Place) -> list[str]:
+    """Relabel a training day after the training: the run was made from another store than its config leads to."""
+    run = place.one("results/tiny/simple-*")
+    labels(lambda text: re.sub(r"\n1995-05-05,.*", "\n1995-05-05,1+5", text))(place)
+    for job in ("derive", "store"):
+        assert run_job(job, place.config).code == 0
+    return [str(run)]
+
+
 def not_a_run(place: Place) -> list[str]:
     return [str(place.raw)]
 
@@ -110,7 +136,7 @@ def constant_field(place: Place) -> list[str]:
     return [str(place.config), "store.region={south: 50, north: 55, west: 115, east: 120}", "store.coarsen=9"]
 
 
-CONFIG_CASES = [
+CONFIG_CASES: list[Case] = [
     Case("unknown key", "train", r"command line: train\.epoch: unknown key; did you mean 'epochs'", ("train.epoch=3",)),
     Case(
         "unknown key in the file",
@@ -142,6 +168,26 @@ CONFIG_CASES = [
     Case("name that leaves its folder", "derive", r"name: string should match pattern", ("name=../x",)),
     Case("no config", "derive", r"no config given", spoil=lambda place: []),
     Case("unknown option", "derive", r"unrecognized arguments: --fast", ("--fast",)),
+]
+
+CONFIG_CASES += [
+    Case(
+        "a date that is none",
+        "derive",
+        r"tiny\.yaml: a value that looks like a date is none",
+        spoil=append("tiny.yaml", "dataset: 2001-02-30\n"),
+    ),
+    Case("a number too large", "derive", r"train\.seed: should be less than", ("train.seed=99999999999999999999",)),
+    Case(
+        "a Python config that leaves", "derive", r"leave\.py:2: the config raised SystemExit: 3", spoil=leaving_config
+    ),
+    Case(
+        "output below a file",
+        "derive",
+        r"cannot make this folder",
+        spoil=lambda place: [str(place.config), f"data={place.config}"],
+        code=1,
+    ),
 ]
 
 RAW_CASES = [
@@ -244,6 +290,26 @@ TRAIN_CASES = [
         "thresholds",
         r"predictions_val\.npz: .*run the train job again",
         spoil=broken_predictions,
+    ),
+    Case(
+        "half precision without CUDA",
+        "train",
+        r"train\.precision: fp16 needs a CUDA device",
+        ("train.precision=fp16",),
+        code=1,
+    ),
+    Case("one day of validation", "thresholds", r"validation has 1 labelled days, too few", spoil=one_validation_day),
+    Case(
+        "other settings for a run folder",
+        "train",
+        r"train\.seed=77 would be another run",
+        spoil=other_settings_for_a_run,
+    ),
+    Case(
+        "a run of another store",
+        "evaluate",
+        r"this run was trained on store \w+, its config now leads to store \w+",
+        spoil=another_store,
     ),
     Case("unknown class to exclude", "evaluate", r"evaluate\.exclude.*'Z'", ("evaluate.exclude=[Z]",)),
 ]

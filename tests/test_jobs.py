@@ -78,6 +78,42 @@ def test_new_starts_a_further_run_of_the_same_settings(trained_place: Place, tmp
     assert (second / "predictions_val.npz").read_bytes() == (first / "predictions_val.npz").read_bytes()
 
 
+def test_an_unfinished_new_run_is_found_by_its_own_command(trained_place: Place, tmp_path: Path) -> None:
+    place = trained_place.copy(tmp_path)
+    first = place.one(RUN)
+    assert run_job("train", "--new", place.config, "train.max_time=0.00001").code == 75
+    ended = run_job("chain", place.config, "--new")
+    assert ended.code == 0, ended.text
+    second = first.with_name(f"{first.name}.2")
+    assert not first.with_name(f"{first.name}.3").exists()
+    assert json.loads((second / "run.json").read_text())["sessions"] == 2
+    assert (second / "figures" / "loss_curve.png").is_file()
+    assert (second / "model.pt").read_bytes() == (first / "model.pt").read_bytes()
+
+
+def test_a_run_folder_takes_settings_that_do_not_change_the_training(trained_place: Place, tmp_path: Path) -> None:
+    place = trained_place.copy(tmp_path)
+    ended = run_job("chain", place.one(RUN), "evaluate.bootstrap=60", "train.max_time=9")
+    assert ended.code == 0, ended.text
+    assert "finished already" in ended.text
+
+
+def test_inside_a_slurm_job_of_several_tasks(trained_place: Place, tmp_path: Path) -> None:
+    place = trained_place.copy(tmp_path)
+    slurm = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "job", "SLURM_PROCID": "0"}
+    command = [os.sys.executable, str(ROOT / "jobs/train.py"), str(place.config), "train.seed=6"]
+    environment = {**os.environ, **slurm, "ISOBAR_HOME": str(place.home)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_batch_normalisation_and_a_single_sample_left_over(trained_place: Place, tmp_path: Path) -> None:
+    place = trained_place.copy(tmp_path)
+    more = ("train.batch_size=358", "train.model.backbone=resnet_small", "train.epochs=1")
+    ended = run_job("train", place.config, *more)
+    assert ended.code == 0, ended.text
+
+
 def test_leave_one_year_out_end_to_end(raw_place: Place, tmp_path: Path) -> None:
     place = raw_place.copy(tmp_path)
     folds = ("store.split={leave_one_year_out: true, train: [1994, 1995], val: [1996]}",)

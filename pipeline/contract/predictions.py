@@ -42,6 +42,8 @@ class Predictions:
     target_kind: str
     """``multi_label`` or ``single_label``."""
     split: str
+    store: str
+    """Version of the store that the run was trained on."""
 
     def check(self, source: object) -> None:
         """Raise ``InputError`` if shapes disagree or a logit is not finite."""
@@ -84,7 +86,7 @@ def load_predictions(path: Path) -> Predictions:
         raise InputError(f"{path}: no such file; run the train job first") from None
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable predictions file ({error}); run the train job again") from None
-    values |= {name: str(values[name]) for name in ("target_kind", "split")}
+    values |= {name: str(values[name]) for name in ("target_kind", "split", "store")}
     predictions = Predictions(**values)
     predictions.check(path)
     return predictions

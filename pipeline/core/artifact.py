@@ -11,11 +11,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import InputError, disk_fault
+from pipeline.core.errors import InputError, disk_fault, folder_fault
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 _BLOCK = 1 << 22
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        EnvironmentFault: it cannot be made (a file is in the way, no permission, a full disk).
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_fault(error, path) or folder_fault(error, path) from error
 
 
 @contextmanager
@@ -29,8 +41,8 @@ def writing(path: Path) -> Iterator[Path]:
         EnvironmentFault: the disk is full, read-only or closed to the user.
     """
     part = path.with_name(f".{path.name}.part")
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         _flush(part)
         os.replace(part, path)

@@ -29,7 +29,10 @@ class Section(BaseModel):
 
 
 def runtime(default: Any, **constraints: Any) -> Any:
-    """Declare a setting that cannot change the outcome (a device, a time limit): it stays out of signatures."""
+    """Declare a setting that is about where and how fast (a device, threads, a time limit): it stays out of signatures.
+
+    Results agree within rounding when it changes, and bit for bit when it does not.
+    """
     return Field(default, json_schema_extra={"runtime": True}, **constraints)
 
 
@@ -72,12 +75,25 @@ def load(path: Path, model: type[C], overrides: Sequence[str] = ()) -> Loaded[C]
     source = _read_python(path, model) if path.suffix == ".py" else _read_yaml(path)
     for text in overrides:
         _override(source, text)
+    _drop_empty_sections(source.values, model)
     try:
         return Loaded(model.model_validate(source.values), path, tuple(overrides))
     except ValidationError as error:
         details = error.errors(include_url=False)
         lines = dict.fromkeys(_explain(detail, source, model) for detail in details)
         raise InputError("\n".join(lines)) from None
+
+
+def _drop_empty_sections(values: dict[str, Any], model: type[BaseModel]) -> None:
+    """Take a section whose keys are all commented out (YAML reads it as null) for one without differences."""
+    for name, info in model.model_fields.items():
+        inner = _inner(info.annotation)
+        if inner is None or name not in values or not isinstance(info.default, BaseModel):
+            continue
+        if values[name] is None:
+            del values[name]
+        elif isinstance(values[name], dict):
+            _drop_empty_sections(values[name], inner)
 
 
 def dump(config: BaseModel) -> str:
@@ -110,6 +126,8 @@ def _read_yaml(path: Path) -> Source:
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise InputError(f"{place}: not valid YAML: {reason}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: a value that looks like a date is none ({error}); put quotes around it") from None
     if values is None:
         return Source({}, str(path))
     if not isinstance(values, dict):
@@ -159,7 +177,7 @@ def _read_python(path: Path, model: type[BaseModel]) -> Source:
         names = runpy.run_path(str(path))
     except SyntaxError as error:
         raise InputError(f"{path}:{error.lineno}: not valid Python: {error.msg}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         trace, line = error.__traceback__, 1
         while trace is not None:
             line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == str(path) else line
@@ -185,7 +203,7 @@ def _override(source: Source, text: str) -> None:
         raise InputError(f"{COMMAND_LINE}: {text!r}: expected key.sub=value, for example train.epochs=10")
     try:
         value = yaml.safe_load(raw)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         value = raw
     here = source.values
     *parents, last = key.split(".")

@@ -52,6 +52,11 @@ def shorten(items: Iterable[object], most: int = 5) -> str:
     return ", ".join(names[:most]) + tail
 
 
+def folder_fault(error: OSError, path: object) -> EnvironmentFault:
+    """Return the one-line fault for a folder that could not be made."""
+    return EnvironmentFault(f"{path}: cannot make this folder ({error.strerror}); choose another place for it")
+
+
 def disk_fault(error: OSError, path: object) -> EnvironmentFault | None:
     """Return the one-line fault for an ``OSError`` that is the machine's and not the program's, else ``None``."""
     reason = _DISK.get(error.errno or 0)

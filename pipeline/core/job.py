@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -33,6 +34,11 @@ class Job(Generic[C]):
     argument: str
     overrides: tuple[str, ...]
 
+    def again(self, stage: str) -> str:
+        """Return the command that runs another job with what was typed."""
+        more = ["--new"] if self.new else []
+        return shlex.join(["python", f"jobs/{stage}.py", self.argument, *self.overrides, *more])
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -53,7 +59,7 @@ def job_main(main: Main[C], config: type[C], doc: str | None, arguments: list[st
 def run_job(main: Main[C], config: type[C], doc: str | None, arguments: list[str] | None = None) -> int:
     """Like :func:`job_main`, but return the exit code."""
     parser = _parser(doc or "")
-    typed = parser.parse_args(arguments)
+    typed = parser.parse_intermixed_args(arguments)
     logs.start(typed.verbose)
     try:
         return _run(main, config, typed)

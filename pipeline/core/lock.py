@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.core.artifact import make_folder
 from pipeline.core.errors import EnvironmentFault, disk_fault
 
 
@@ -21,8 +22,8 @@ def exclusive(folder: Path) -> Iterator[None]:
         EnvironmentFault: another process holds it (its host and process id are named), or it cannot be written.
     """
     path = folder / ".lock"
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise disk_fault(error, folder) or error from error

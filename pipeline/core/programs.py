@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from pipeline.core.errors import DONE, INTERRUPTED, Interrupted, IsobarError
+from pipeline.core.errors import DONE, FAILED, INTERRUPTED, Interrupted, IsobarError
 from pipeline.core.interrupt import Interrupt
 
 _POLL_SECONDS = 0.05
@@ -23,8 +23,9 @@ class ProgramFailed(IsobarError):
     """A program ended with another exit code than 0; it has said why itself."""
 
     def __init__(self, command: str, exit_code: int) -> None:
-        super().__init__(f"stopped: {command} ended with exit code {exit_code}")
-        self.exit_code = exit_code
+        how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
+        super().__init__(f"stopped: {command} {how}")
+        self.exit_code = exit_code if exit_code > 0 else FAILED
 
 
 def run_in_turn(commands: Sequence[Sequence[str]], interrupt: Interrupt) -> None:
@@ -40,7 +41,7 @@ def run_in_turn(commands: Sequence[Sequence[str]], interrupt: Interrupt) -> None
         if code == INTERRUPTED:
             raise Interrupted(f"{command[0]} was interrupted; run the same command again to go on")
         if code != DONE:
-            raise ProgramFailed(command[0], code if code > 0 else 128 - code)
+            raise ProgramFailed(command[0], code)
 
 
 def _die_with_parent() -> None:

@@ -46,9 +46,9 @@ class RunFolder:
 
     def begin(self, config_yaml: str) -> None:
         """Make the folder with ``config.yaml`` and ``env.txt``, and point ``latest`` at it."""
-        if not (self.path / "config.yaml").exists():
-            write_text(self.path / "config.yaml", config_yaml)
-            write_text(self.path / "env.txt", _environment())
+        for name, text in (("env.txt", _environment), ("config.yaml", lambda: config_yaml)):
+            if not (self.path / name).exists():
+                write_text(self.path / name, text())
         _point(self.path.parent / "latest", self.path.name)
 
     @contextmanager
@@ -102,13 +102,28 @@ class Session:
 
 
 def run_folder(root: Path, experiment: str, name: str, signature: dict[str, Any], new: bool = False) -> RunFolder:
-    """Return the run of this signature under ``root``; with ``new`` the first version of it that does not exist yet."""
-    base = root / experiment / f"{name}-{digest8(signature)}"
-    path, version = base, 1
-    while (path / "run.json").exists() and new:
-        version += 1
-        path = base.with_name(f"{base.name}.{version}")
-    return RunFolder(path)
+    """Return the run of this signature under ``root``.
+
+    With ``new`` it is a further version, ``<run>.2`` and so on: the last one while it is unfinished, so that the same
+    command goes on with it, and the next one when that is done.
+    """
+    base = RunFolder(root / experiment / f"{name.replace('/', '-')}-{digest8(signature)}")
+    if not new or base.status == "new":
+        return base
+    last = newest(base)
+    if last != base and last.status != "done":
+        return last
+    return RunFolder(base.path.with_name(f"{base.path.name}.{_version(last) + 1}"))
+
+
+def newest(base: RunFolder) -> RunFolder:
+    """Return the latest version of a run that has begun."""
+    found = [RunFolder(path) for path in base.path.parent.glob(f"{base.path.name}.*") if path.suffix[1:].isdigit()]
+    return max((run for run in found if run.status != "new"), key=_version, default=base)
+
+
+def _version(run: RunFolder) -> int:
+    return int(run.path.suffix[1:]) if run.path.suffix[1:].isdigit() else 1
 
 
 def existing_run(path: Path) -> RunFolder:

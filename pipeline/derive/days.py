@@ -65,7 +65,7 @@ def local_months(seconds: Seconds, timezone: str, hours: Sequence[int]) -> tuple
     """Divide times by the calendar of ``timezone``.
 
     Raises:
-        InputError: a local day has two times and ``hours`` does not ask for that.
+        InputError: a local day has more times than ``hours`` asks for.
     """
     zone = ZoneInfo(timezone)
     dates = [datetime.fromtimestamp(time, zone).date().isoformat() for time in seconds.tolist()]
@@ -75,6 +75,11 @@ def local_months(seconds: Seconds, timezone: str, hours: Sequence[int]) -> tuple
         raise InputError(
             f"derive.hours: {count} times on the local day {day} ({timezone}); set the UTC hour to keep, "
             f"for example derive.hours=[{there[0]}] (the raw files have hours {shorten(there, 24)})"
+        )
+    if count > max(1, len(hours)):
+        raise InputError(
+            f"derive.hours: {count} times on the local day {day}, because summer time of {timezone} begins or ends "
+            f"around {shorten(hours)} UTC; set another hour, or a zone without summer time"
         )
     rows = groupby(zip(seconds.tolist(), dates, strict=True), key=lambda row: row[1][:7])
     months = []

@@ -14,6 +14,7 @@ Places = NDArray[np.intp]
 
 # Coordinates stored as float32 differ from the same ones in float64 by up to 1.5e-5 degrees; grids differ by more.
 NOISE = 1e-4
+FLOAT32 = 2e-5
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,6 @@ def _closes(east: Degrees) -> bool:
 def _tidy(values: Degrees) -> Degrees:
     """Remove the noise of float32 storage from an evenly spaced axis; leave any other axis as it is."""
     even = np.linspace(values[0].round(4), values[-1].round(4), len(values))
-    if np.abs(even - values).max() < NOISE:
+    if np.abs(even - values).max() < FLOAT32:
         return np.asarray(np.round(even, 8) + 0.0)
     return values

@@ -89,6 +89,8 @@ def _parse(reader: Iterator[list[str]], path: Path, columns: LabelFile) -> Itera
             continue
         if len(cells) <= max(at, of):
             raise InputError(f"{place}: {len(cells)} columns, the header has {len(header)}; complete the line")
+        if "\0" in cells[of]:
+            raise InputError(f"{place}: holds a NUL character; save it as CSV in UTF-8")
         if cells[of]:
             yield place, _day(cells[at], place), cells[of]
 

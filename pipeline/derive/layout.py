@@ -25,7 +25,7 @@ Seconds = NDArray[np.int64]
 _LATITUDE = ("latitude", "degrees?_?n(orth)?", ("latitude", "lat", "nav_lat"))
 _LONGITUDE = ("longitude", "degrees?_?e(ast)?", ("longitude", "lon", "nav_lon"))
 _LEVELS = ("pressure_level", "level", "plev", "isobaricinhpa", "lev")
-_EXPERIMENT = "expver"
+EXPERIMENT = "expver"
 
 
 @dataclass(frozen=True)
@@ -156,16 +156,14 @@ def _check_ascending(seconds: Seconds, path: Path) -> None:
 
 def _versions(data: xr.Dataset, path: Path) -> tuple[int, ...]:
     """Return the order of preference along ``expver``: final data (1) before preliminary ones (5, ERA5T)."""
-    if _EXPERIMENT not in data.dims:
+    if EXPERIMENT not in data.dims:
         return ()
-    if _EXPERIMENT not in data.variables:
+    if EXPERIMENT not in data.variables:
         raise InputError(f"{path}: dimension 'expver' has no values, so final (1) and preliminary (5) cannot be told")
     try:
-        numbers = [int(value) for value in data[_EXPERIMENT].values]
+        numbers = [int(value) for value in data[EXPERIMENT].values]
     except (ValueError, TypeError):
-        raise InputError(
-            f"{path}: expver {data[_EXPERIMENT].values.tolist()} are not numbers such as 1 and 5"
-        ) from None
+        raise InputError(f"{path}: expver {data[EXPERIMENT].values.tolist()} are not numbers such as 1 and 5") from None
     return tuple(int(place) for place in np.argsort(numbers, kind="stable"))
 
 
@@ -230,5 +228,5 @@ def _check_dimensions(item: xr.DataArray, dims: tuple[str, ...], level: str | No
     if lacking:
         raise InputError(f"{path}: variable {item.name!r} has dimensions {shorten(item.dims)}, not {shorten(lacking)}")
     for name, size in item.sizes.items():
-        if name not in (*dims, level, _EXPERIMENT) and size > 1:
+        if name not in (*dims, level, EXPERIMENT) and size > 1:
             raise InputError(f"{path}: variable {item.name!r} has {size} values along {name!r}; select one of them")

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-from pipeline.derive.layout import Layout, find_layout, with_time_dimension
+from pipeline.derive.layout import EXPERIMENT, Layout, find_layout, with_time_dimension
 from pipeline.derive.variables import RAW
 
 Values = NDArray[np.float32]
@@ -50,7 +50,7 @@ def _blaming(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: truncated or corrupt ({reason}); download it again") from error
 
 
-_MOST_OPEN = 16
+_MOST_OPEN = 64
 _open: OrderedDict[tuple[Path, int, int], xr.Dataset] | None = None
 """Files that stay open, the latest used last, by path, size and time of change; ``None``: none does."""
 
@@ -79,9 +79,10 @@ def opened(path: Path) -> Iterator[xr.Dataset]:
         with _load(path) as data:
             yield data
         return
-    stat = path.stat()
+    with _blaming(path):
+        stat = path.stat()
     key = (path, stat.st_size, stat.st_mtime_ns)
-    _open[key] = _open.pop(key, None) or _load(path)
+    _open[key] = _open.pop(key) if key in _open else _load(path)
     while len(_open) > _MOST_OPEN:
         _open.popitem(last=False)[1].close()
     yield _open[key]
@@ -99,7 +100,8 @@ def _load(path: Path) -> xr.Dataset:
             data.close()
             raise
     whole = with_time_dimension(data)
-    whole.set_close(data.close)
+    if whole is not data:
+        whole.set_close(data.close)
     return whole
 
 
@@ -143,10 +145,11 @@ def read(file: RawFile, variable: str, level: float | None, positions: Positions
         item = data[held.name].isel({time: span})
         if level is not None and held.level_dim is not None:
             item = item.isel({held.level_dim: int(np.argmin(np.abs(np.array(held.levels) - level)))})
-        extra = [name for name in item.dims if name not in layout.dims]
+        # ``expver`` comes last of those that go: the others have length 1.
+        extra = sorted((name for name in item.dims if name not in layout.dims), key=EXPERIMENT.__eq__)
         with _blaming(file.path):
             values = item.transpose(*extra, time, latitude, longitude).values
-    values = _merge(values, layout.versions)
+    values = _merge(values, layout.versions if EXPERIMENT in extra else ())
     values = values[(positions - positions[0]) // step]
     values = layout.order.apply((values * held.factor if held.factor != 1 else values).astype(np.float32))
     _check(values, file, variable, layout.seconds[positions])

@@ -44,16 +44,19 @@ def derive(config: DeriveConfig, dataset: str, folder: Path, home: Path, interru
     paths = expand(config.raw, home, "derive.raw")
     label_paths = expand(config.labels.files, home, "derive.labels.files") if config.labels.files else []
     labels = read_labels(label_paths, config.labels)
-    archive = open_archive(paths, [need.key for need in needs_of(fields)])
-    check_grid(fields, archive.grid)
-    months = plan_months(config, fields, archive)
-    coverage = _coverage(months, labels)
-    with exclusive(folder):
-        checksums = Checksums(folder.parent / f".checksums-{folder.name}.json")
-        tasks = plan_tasks(config, fields, archive, months, labels, checksums)
-        writer = Writer(folder, dataset, config.timezone, fields, tuple(config.scalars), archive, config.compression)
-        spec = _update(writer, tasks, interrupt)
-        write_json(folder / COVERAGE, coverage)
+    with keeping_open():
+        archive = open_archive(paths, [need.key for need in needs_of(fields)])
+        check_grid(fields, archive.grid)
+        months = plan_months(config, fields, archive)
+        coverage = _coverage(months, labels)
+        with exclusive(folder):
+            checksums = Checksums(folder.parent / f".checksums-{folder.name}.json")
+            tasks = plan_tasks(config, fields, archive, months, labels, checksums)
+            writer = Writer(
+                folder, dataset, config.timezone, fields, tuple(config.scalars), archive, config.compression
+            )
+            spec = _update(writer, tasks, interrupt)
+            write_json(folder / COVERAGE, coverage)
     return spec
 
 
@@ -73,7 +76,7 @@ def _update(writer: Writer, tasks: Sequence[Task], interrupt: Interrupt) -> Deri
         days += pieces[task.file].days
         _spec(writer, pieces.values(), complete=False).save(writer.folder)
     spec = _spec(writer, pieces.values(), complete=True)
-    if spec != before:
+    if todo or spec != before:
         spec.save(writer.folder)
     seconds = time.monotonic() - start
     rate = f", {1000 * seconds / days:.1f} ms a day" if days else ""

@@ -105,14 +105,15 @@ class _Labels:
         self.history = LabelHistory(days[order], store.target[order], train[order])
         self.splits = {name: days[getattr(fold, name)] for name in SPLITS}
         self._ids = {name: store.column("id")[getattr(fold, name)] for name in SPLITS}
-        self._classes, self._folder = store.spec.target.classes, store.folder
+        self._classes, self._store = store.spec.target.classes, store.spec.version
 
     def check(self, predictions: Predictions) -> None:
         """Raise ``InputError`` unless the predictions are of this store's split."""
-        if predictions.labels != self._classes or not np.array_equal(predictions.ids, self._ids[predictions.split]):
+        same_days = np.array_equal(predictions.ids, self._ids[predictions.split])
+        if predictions.store != self._store or predictions.labels != self._classes or not same_days:
             raise InputError(
-                f"{self._folder}: another store than the one this run was trained on (other classes or "
-                f"{predictions.split} days); train again, or give the config that the run was trained with"
+                f"{predictions.split}: this run was trained on store {predictions.store}, its config now leads to "
+                f"store {self._store}; run train again, or give the config and data that it was trained with"
             )
 
     def used_for(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract.scores import Cut, Floats, best_cut, calibrated, f_score, log_loss, logit, macro, sigmoid
+from pipeline.core.errors import InputError
 from pipeline.thresholds.calibrate import calibrate
 from pipeline.thresholds.config import ThresholdsConfig
 
@@ -58,6 +59,10 @@ def _shrink(cut: Cut, target: NDArray[Any], probability: Floats, config: Thresho
     return sigmoid(mixed + (1 - own) * logit(np.clip(pooled.threshold, lowest, highest)))
 
 
+Dates = NDArray[np.datetime64]
+_GAP = np.timedelta64(3, "D")
+
+
 @dataclass(frozen=True)
 class CrossFit:
     """What the same tuning reaches on days it has not seen."""
@@ -69,27 +74,47 @@ class CrossFit:
     """K: of the probabilities calibrated on the other blocks."""
 
 
-def cross_fit(logits: NDArray[Any], target: NDArray[Any], config: ThresholdsConfig) -> CrossFit:
-    """Fit on all contiguous blocks of days but one and decide that one, for each block in turn.
+def cross_fit(
+    logits: NDArray[Any], target: NDArray[Any], config: ThresholdsConfig, dates: Dates | None = None
+) -> CrossFit:
+    """Fit on all blocks of days but one and decide that one, for each block in turn.
 
-    Contiguous, because neighbouring days are alike: days drawn at random would be known from their neighbours.
+    A block is a year where validation has several, else one of ``cross_fit_blocks`` contiguous parts. Days within
+    three of a block are left out of its fit: neighbouring days are alike, and would give the block away.
 
     Args:
         logits: N × K, days ascending.
         target: N × K, 0 or 1.
-        config: the settings; ``cross_fit_blocks`` blocks, or N if there are fewer days.
+        config: the settings.
+        dates: N days; consecutive ones if not given.
+
+    Raises:
+        InputError: too few days to leave a block out.
     """
-    days = np.arange(len(logits))
-    blocks = np.array_split(days, min(config.cross_fit_blocks, len(days)))
+    days = np.arange(len(logits)).astype("datetime64[D]") if dates is None else dates
+    blocks = _blocks(days, config.cross_fit_blocks)
     decisions = np.zeros(target.shape, np.bool_)
     loss = np.zeros(target.shape[1])
     for block in blocks:
-        others = np.setdiff1d(days, block, assume_unique=True)
+        others = np.flatnonzero((days < days[block[0]] - _GAP) | (days > days[block[-1]] + _GAP))
+        if len(others) == 0:
+            raise InputError(
+                f"validation has {len(days)} labelled days, too few to hold some out of the tuning of thresholds; "
+                "give store.split.val more years"
+            )
         fitted = fit(logits[others], target[others], config)
         decisions[block] = fitted.decide(logits[block])
         scaled = np.asarray(logits[block], np.float64) * fitted.a + fitted.b
         loss += log_loss(target[block], scaled) * len(block) / len(days)
     return CrossFit(len(blocks), decisions, loss)
+
+
+def _blocks(days: Dates, count: int) -> list[NDArray[np.intp]]:
+    """Return the positions of each block."""
+    years = days.astype("datetime64[Y]")
+    if len(np.unique(years)) > 1:
+        return [np.flatnonzero(years == year) for year in np.unique(years)]
+    return list(np.array_split(np.arange(len(days)), min(count, len(days))))
 
 
 def flattery(

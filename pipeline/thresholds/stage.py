@@ -59,7 +59,7 @@ def fit_thresholds(config: ThresholdsConfig, run: Path) -> Written:
 
 def _write(config: ThresholdsConfig, run: Path, predictions: Predictions, stamp: dict[str, Any]) -> None:
     logits, target = predictions.logits, predictions.target
-    fitted, crossed = fit(logits, target, config), cross_fit(logits, target, config)
+    fitted, crossed = fit(logits, target, config), cross_fit(logits, target, config, predictions.days)
     _warn_of_rare(predictions, fitted)
     write_json(run / CALIBRATION, _calibration(config, predictions, fitted, crossed) | {"made_from": stamp})
     write_json(run / THRESHOLDS, _thresholds(config, predictions, fitted, crossed) | {"made_from": stamp})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import nn
 
 from pipeline.contract.store import Fold, Store
@@ -18,9 +18,9 @@ from pipeline.train.augment import build_augment
 from pipeline.train.batches import Wanted, open_source, rare_class_weights, split_bytes
 from pipeline.train.config import TrainConfig
 from pipeline.train.ema import Ema
-from pipeline.train.engine import Parts
+from pipeline.train.engine import Parts, steps_of
 from pipeline.train.losses import build_loss, warn_stacked
-from pipeline.train.metrics import LARGER_IS_BETTER
+from pipeline.train.metrics import LARGER_IS_BETTER, watched_metric
 from pipeline.train.model import build_model
 from pipeline.train.optimizers import build_optimizer
 from pipeline.train.schedules import build_schedule
@@ -45,8 +45,8 @@ def assemble(config: TrainConfig, store: Store) -> Parts:
     if config.channels_last:
         module.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(config.optimizer, module)
-    steps = -(-len(fold.train) // config.batch_size)
-    mode = "max" if LARGER_IS_BETTER[config.select] else "min"
+    steps = len(steps_of(np.arange(len(fold.train)), config.batch_size))
+    mode = "max" if LARGER_IS_BETTER[watched_metric(config.select)] else "min"
     positives = torch.from_numpy(target.sum(axis=0).astype(np.float32)).to(fabric.device)
     _tell_stacked(config)
     # torch.compile wraps the module; its parameters stay those of `module`, whose names the checkpoint keeps.
@@ -88,9 +88,15 @@ def start_fabric(config: TrainConfig) -> Fabric:
     if accelerator == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*srun.*")
-        return Fabric(accelerator=accelerator, devices=1, precision=_PRECISION[config.precision])  # type: ignore[arg-type]
+    elif config.precision == "fp16":
+        raise EnvironmentFault("train.precision: fp16 needs a CUDA device; use bf16 or 32 on this machine")
+    # One process, whatever scheduler variables are set: Fabric would otherwise refuse a Slurm job of several tasks.
+    return Fabric(
+        accelerator=accelerator,
+        devices=1,
+        precision=_PRECISION[config.precision],  # type: ignore[arg-type]
+        plugins=[LightningEnvironment()],
+    )
 
 
 def input_names(config: TrainConfig, store: Store) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,10 +112,17 @@ def load_tensors(path: Path) -> dict[str, Any]:
 def keep_best(last: Path, entry: dict[str, float]) -> None:
     """Give ``last`` a second name that tells its scores, and drop the name of the former best.
 
-    A link costs nothing; ``last.ckpt`` is always replaced, never rewritten, so the link keeps its contents.
+    A link costs nothing; ``last.ckpt`` is always replaced, never rewritten, so the link keeps its contents. Where the
+    file system has no links it is copied.
     """
     name = f"epoch={entry['epoch']:05.0f}-val_loss={entry['val_loss']:.4f}-val_f1={entry['val_f1']:.4f}.ckpt"
     best = last.with_name(name)
+    if not best.exists():
+        try:
+            os.link(last, best)
+        except OSError:
+            with writing(best) as part:
+                shutil.copyfile(last, part)
     for former in last.parent.glob("epoch=*.ckpt"):
-        former.unlink()
-    os.link(last, best)
+        if former != best:
+            former.unlink()

@@ -120,7 +120,7 @@ class EarlyStoppingConfig(Section):
 class TrainConfig(Section):
     """One training run."""
 
-    seed: int = Field(42, ge=0)
+    seed: int = Field(42, ge=0, lt=2**63)
     fold: str = Field("default", coerce_numbers_to_str=True)
     """Division of the samples: ``default`` or, with leave_one_year_out, a year."""
     inputs: list[str] = Field(default=["ALL"], min_length=1)
@@ -128,7 +128,10 @@ class TrainConfig(Section):
     epochs: int = Field(50, ge=1)
     batch_size: int = Field(128, ge=1)
     accumulate: int = Field(1, ge=1)
-    """Split each batch into this many micro-batches: the same gradient with less memory."""
+    """Split each batch into this many micro-batches (of two samples or more): less memory for the same gradient.
+
+    Batch normalisation alone notices: it takes its statistics from each micro-batch.
+    """
     select: Literal["val_map", "val_loss", "val_f1", "last"] = "val_map"
     """Metric that chooses the epoch whose weights are kept (val_f1: macro F1 at 0.5).
 
@@ -152,7 +155,7 @@ class TrainConfig(Section):
     """torch.compile: minutes of preparation for faster steps; worth it for long runs on a GPU."""
     device: Literal["auto", "cpu", "cuda"] = runtime("auto")
     threads: int = runtime(0, ge=0)
-    """CPU threads; 0: all cores of this job."""
+    """CPU threads; 0: all cores of this job. Weights are the same bit for bit only with the same number."""
     memory_gb: float = runtime(2.0, gt=0)
     """Splits that fit into this much memory are kept there; larger ones are read from disk batch by batch."""
     max_time: float | None = runtime(None, gt=0)

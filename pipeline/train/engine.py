@@ -13,13 +13,13 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.core.errors import IsobarError
+from pipeline.core.errors import Interrupted, IsobarError
 from pipeline.core.interrupt import Interrupt
 from pipeline.train.batches import Batch, Indices, Inputs, Source, epoch_order
 from pipeline.train.checkpoint import Progress
 from pipeline.train.config import TrainConfig
 from pipeline.train.ema import Ema
-from pipeline.train.metrics import is_better, selection_value, validation_scores
+from pipeline.train.metrics import is_better, selection_value, validation_scores, watched_metric
 from pipeline.train.schedules import Schedule
 
 Augment = Callable[[Inputs, Tensor, torch.Generator], tuple[Inputs, Tensor]]
@@ -71,24 +71,30 @@ def fit(parts: Parts, config: TrainConfig, progress: Progress, observer: Observe
         IsobarError: the loss is no longer finite.
     """
     while not progress.finished:
-        _train_epoch(parts, config, progress, observer, interrupt)
-        logits, val_loss = _validate(parts, config, lambda: _stop_if_asked(progress, observer, interrupt))
+        train_epoch(parts, config, progress, observer, interrupt)
+        try:
+            logits, val_loss = _validate(parts, config, interrupt)
+        except Interrupted:
+            # Here and not where it was noticed: there the averaged weights stood in for the trained ones.
+            observer.checkpoint(progress)
+            raise
         entry = _close_epoch(parts, config, progress, val_loss, validation_scores(logits, parts.val_target))
         observer.epoch(progress, entry, improved=progress.best_epoch == progress.epoch)
 
 
-def _train_epoch(
+def train_epoch(
     parts: Parts, config: TrainConfig, progress: Progress, observer: Observer, interrupt: Interrupt
 ) -> None:
+    """Train from the step of ``progress`` to the end of its epoch; raises ``Interrupted`` as :func:`fit` does."""
     order = epoch_order(config.seed, progress.epoch, len(parts.train), parts.weights)
-    steps = _steps(order, config.batch_size)
-    micro = [part for step in steps[progress.step :] for part in _micro_batches(step, config.accumulate)]
+    steps = steps_of(order, config.batch_size)
+    micro = [part for step in steps[progress.step :] for part in micro_batches(step, config.accumulate)]
     stream = parts.train.batches(micro)
     parts.model.train()
     loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=parts.fabric.device)
     began, saved = time.monotonic() - progress.seconds, time.monotonic()
     for position in range(progress.step, len(steps)):
-        loss_sum += _step(parts, config, stream, len(steps[position]), progress.epoch, position, len(steps))
+        loss_sum += train_step(parts, config, stream, len(steps[position]), progress.epoch, position, len(steps))
         progress.step, progress.samples = position + 1, progress.samples + len(steps[position])
         due = time.monotonic() - saved > 60 * config.checkpoint_minutes
         if due or interrupt.requested():
@@ -100,7 +106,7 @@ def _train_epoch(
     progress.loss_sum, progress.seconds = float(loss_sum), time.monotonic() - began
 
 
-def _step(
+def train_step(
     parts: Parts, config: TrainConfig, stream: Iterator[Batch], size: int, epoch: int, position: int, steps: int
 ) -> Tensor:
     """Do one optimizer step over its micro-batches; return the summed loss of its samples (no synchronisation)."""
@@ -130,8 +136,14 @@ def _step(
     return total
 
 
-def _validate(parts: Parts, config: TrainConfig, check: Callable[[], None]) -> tuple[NDArray[np.float32], float]:
+def _validate(parts: Parts, config: TrainConfig, interrupt: Interrupt) -> tuple[NDArray[np.float32], float]:
     """Return validation logits (N × K) and the mean loss, with the averaged weights if there are any."""
+
+    def check() -> None:
+        # A signal stops at the next batch. A time limit does not: a run resumed here must get through to go on.
+        if interrupt.reason is not None:
+            interrupt.check("the epoch is trained and saved, its validation comes next")
+
     if parts.ema is None:
         return predict_source(parts, config, parts.val, check)
     with parts.ema.swapped():
@@ -145,10 +157,10 @@ def predict_source(
     """Return the logits (N × K) of every sample of ``source`` and their mean loss."""
     parts.model.eval()
     size = config.batch_size // config.accumulate
-    steps = _steps(np.arange(len(source)), size)
+    rows = np.arange(len(source))
     logits: list[Tensor] = []
     loss_sum = torch.zeros((), dtype=torch.float64, device=parts.fabric.device)
-    for batch in source.batches(steps):
+    for batch in source.batches([rows[start : start + size] for start in range(0, len(rows), size)]):
         check()
         out = parts.model(batch.inputs).float()
         loss_sum += parts.val_loss(out, batch.target).sum()
@@ -177,36 +189,36 @@ def _close_epoch(
             "lower train.optimizer.lr, set train.clip_norm=1 or use train.precision=32"
         )
     value = selection_value(config.select, entry)
+    watched = entry[watched_metric(config.select)]
     progress.epoch, progress.step, progress.samples = progress.epoch + 1, 0, 0
     progress.loss_sum = progress.seconds = 0.0
     progress.history.append(entry)
     if is_better(config.select, value, progress.best):
         progress.best, progress.best_epoch = value, progress.epoch
-    _judge_patience(config, progress, value)
-    parts.schedule.observe(value)
+    _judge_patience(config, progress, watched)
+    parts.schedule.observe(watched)
     progress.finished = progress.epoch >= config.epochs or 0 < config.early_stopping.patience <= progress.stale
     return entry
 
 
 def _judge_patience(config: TrainConfig, progress: Progress, value: float) -> None:
-    if is_better(config.select, value, progress.stop_value, config.early_stopping.min_delta):
+    if is_better(watched_metric(config.select), value, progress.stop_value, config.early_stopping.min_delta):
         progress.stop_value, progress.stale = value, 0
     else:
         progress.stale += 1
 
 
-def _stop_if_asked(progress: Progress, observer: Observer, interrupt: Interrupt) -> None:
-    if interrupt.requested():
-        observer.checkpoint(progress)
-        interrupt.check(f"epoch {progress.epoch + 1} is trained and saved, its validation comes next")
+def steps_of(order: Indices, size: int) -> list[Indices]:
+    """Divide an epoch into batches; a single sample left over joins the last (batch normalisation needs two)."""
+    starts = list(range(0, len(order), size))
+    if len(starts) > 1 and len(order) - starts[-1] == 1:
+        starts.pop()
+    return [order[start:end] for start, end in zip(starts, [*starts[1:], len(order)], strict=True)]
 
 
-def _steps(order: Indices, size: int) -> list[Indices]:
-    return [order[start : start + size] for start in range(0, len(order), size)]
-
-
-def _micro_batches(step: Indices, parts: int) -> list[Indices]:
-    return [part for part in np.array_split(step, parts) if len(part)]
+def micro_batches(step: Indices, parts: int) -> list[Indices]:
+    """Divide a batch into micro-batches of two samples or more."""
+    return np.array_split(step, max(1, min(parts, len(step) // 2)))
 
 
 def step_seed(seed: int, epoch: int, step: int) -> int:

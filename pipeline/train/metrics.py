@@ -15,6 +15,11 @@ def selection_value(select: str, entry: dict[str, float]) -> float:
     return entry["epoch" if select == "last" else select]
 
 
+def watched_metric(select: str) -> str:
+    """Return the metric that plateau schedule and early stopping follow; with ``last`` the validation loss."""
+    return "val_loss" if select == "last" else select
+
+
 def validation_scores(logits: NDArray[np.float32], target: NDArray[np.uint8]) -> dict[str, float]:
     """Return ``val_map`` (macro average precision) and ``val_f1`` (macro F1 at probability 0.5).
 

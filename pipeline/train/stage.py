@@ -37,12 +37,12 @@ def train(config: TrainConfig, store_folder: Path, run: RunFolder, interrupt: In
     """
     # Denormal numbers slow a CPU step many times and change no score. A setting of the whole process, so here.
     torch.set_flush_denormal(True)
-    interrupt.limit(None if config.max_time is None else 60 * config.max_time)
     store = Store(store_folder)
     with run.session("train", epochs=config.epochs, select=config.select) as session:
         parts = assemble(config, store)
         keeper = _Keeper(parts, config, store, run.path, session)
         progress = keeper.restore()
+        interrupt.limit(None if config.max_time is None else 60 * config.max_time)
         fit(parts, config, progress, keeper, interrupt)
         best = load_tensors(run.path / "model.best.pt")
         parts.module.load_state_dict(best["model"])
@@ -82,6 +82,9 @@ class _Keeper:
         parts.fabric.strategy.precision.load_state_dict(states["precision"])
         if parts.ema is not None:
             parts.ema.load_state_dict(states["ema"])
+        if progress.step == 0 and 0 < progress.best_epoch == progress.epoch:
+            # A kill may have come between last.ckpt and the name of the best.
+            keep_best(self.last, progress.history[-1])
         event(f"going on from epoch {progress.epoch + 1}, step {progress.step + 1}")
         return progress
 
@@ -99,14 +102,14 @@ class _Keeper:
 
     def epoch(self, progress: Progress, entry: dict[str, float], improved: bool) -> None:
         """Write history and checkpoint, and the weights if they are the best so far."""
+        best = {"best_epoch": progress.best_epoch, "select": self.config.select, "best": progress.best}
+        # Before last.ckpt: a kill between them repeats the epoch and writes the same weights and scores again.
         if improved:
-            # Before last.ckpt: a kill between the two repeats the epoch and writes the same weights again.
             self._write_best(entry)
+        write_json(self.folder / "history.json", {"epochs": progress.history, **best})
         self.checkpoint(progress)
         if improved:
             keep_best(self.last, entry)
-        best = {"best_epoch": progress.best_epoch, "select": self.config.select, "best": progress.best}
-        write_json(self.folder / "history.json", {"epochs": progress.history, **best})
         mark = " *" if improved else ""
         event(_line(entry, self.config.epochs) + mark, **entry)
         self.session.beat(force=True, epoch=progress.epoch, **best)
@@ -130,7 +133,7 @@ class _Keeper:
             "settings": signature(self.config),
             "inputs": {name: _input(spec.inputs[name]) for name in input_names(self.config, self.store)},
             "identity": identity(self.config, self.store),
-            "scores": entry,
+            "scores": {name: value for name, value in entry.items() if name != "seconds"},
         }
         save_tensors(self.folder / "model.best.pt", value)
 
@@ -186,4 +189,5 @@ def _write_predictions(parts: Parts, config: TrainConfig, store: Store, folder: 
             classes=np.array(store.spec.target.classes),
             target_kind=store.spec.target.kind,
             split=split,
+            store=store.spec.version,
         ).save(folder / f"predictions_{split}.npz")

@@ -59,7 +59,7 @@ def test_full_disk_is_the_machines_fault() -> None:
 
 def test_a_folder_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a file where a folder is needed")
-    with pytest.raises(OSError, match=r"exists|directory"):
+    with pytest.raises(EnvironmentFault, match="cannot make this folder"):
         write_text(tmp_path / "a" / "b.txt", "x")
 
 

@@ -52,6 +52,16 @@ def test_two_times_a_day_need_an_hour() -> None:
         local_months(hourly("2001-01-01", 12, 6), "UTC", [])
 
 
+def test_the_hour_around_which_summer_time_ends() -> None:
+    """22 UTC is midnight in Berlin in summer and 23 h in winter: 27 October 2002 has both, 31 March none."""
+    times = days("2002-10-20", 14, hour=22)
+    with pytest.raises(
+        InputError, match=r"derive\.hours: 2 times on the local day 2002-10-27.*summer time.*another hour"
+    ):
+        local_months(times, "Europe/Berlin", [22])
+    assert len(local_months(times, "Asia/Tokyo", [22])[0].dates) == 11
+
+
 def test_hours_keep_full_hours_only() -> None:
     seconds = np.sort(np.concatenate([hourly("2001-01-01", 8, 6), hourly("2001-01-01", 2, 24) + 1800]))
     kept = keep_hours(seconds, [0, 12])

@@ -77,6 +77,15 @@ def test_final_data_go_before_preliminary_ones(tmp_path: Path) -> None:
         np.testing.assert_array_equal(canonical(path)[1], right)
 
 
+def test_a_variable_without_the_dimension_of_versions(tmp_path: Path) -> None:
+    path = write_raw(tmp_path / "raw.nc", TIMES, LAT, LON)
+    with netCDF4.Dataset(path, "a") as file:
+        file.createDimension("expver", 2)
+        file.createVariable("expver", "i4", ("expver",))[:] = [1, 5]
+        file.createVariable("tcc", "f4", ("valid_time", "expver", "latitude", "longitude")).units = "1"
+    np.testing.assert_array_equal(canonical(path)[1], pressure(TIMES, LAT, LON))
+
+
 def test_a_zip_archive_named_nc_says_so(tmp_path: Path) -> None:
     raw = write_world(World(**{**vars(WORLD), "layout": "zip"}), tmp_path)
     with pytest.raises(InputError, match=r"era5_msl_1999\.nc: is a ZIP archive.*unpack it"):
@@ -157,6 +166,18 @@ def test_coordinates_in_float32_are_the_same_grid(tmp_path: Path) -> None:
     assert len(values) == 5
 
 
+@pytest.mark.parametrize("step", [0.703125, 1 / 3, 0.1, 0.28125])
+@pytest.mark.parametrize("coordinate_type", ["f4", "f8"])
+def test_axes_keep_their_digits(tmp_path: Path, step: float, coordinate_type: str) -> None:
+    """Removing the noise of float32 must not round what float64 says exactly."""
+    lat, lon = 50 - step * np.arange(9), 115 + step * np.arange(11)
+    path = write_raw(tmp_path / "raw.nc", TIMES, lat, lon, layout=RawLayout(coordinate_type=coordinate_type))
+    grid = canonical(path)[0].grid
+    allowed = 1e-9 if coordinate_type == "f8" and step != 1 / 3 else 2e-5
+    np.testing.assert_allclose(grid.latitude, lat, rtol=0, atol=allowed)
+    np.testing.assert_allclose(grid.longitude, lon, rtol=0, atol=allowed)
+
+
 @pytest.mark.parametrize(
     "layout",
     [
@@ -164,7 +185,12 @@ def test_coordinates_in_float32_are_the_same_grid(tmp_path: Path) -> None:
         RawLayout(name="var151", attributes={"GRIB_shortName": "msl"}),
         RawLayout(name="p", attributes={"standard_name": "air_pressure_at_sea_level"}),
         RawLayout(name="MSL", units="pascal", time="time", since="days since 1900-01-01"),
-        RawLayout(latitude="y", longitude="x", lat_attributes={"units": "degree_north"}, lon_attributes={"units": "degrees_E"}),
+        RawLayout(
+            latitude="y",
+            longitude="x",
+            lat_attributes={"units": "degree_north"},
+            lon_attributes={"units": "degrees_E"},
+        ),
         RawLayout(
             latitude="rows",
             longitude="columns",

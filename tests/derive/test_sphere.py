@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import metpy.calc
+import metpy.constants
 import numpy as np
 import pytest
 import xarray as xr
@@ -141,7 +142,9 @@ def test_uneven_spacing_is_exact_for_parabolas() -> None:
     np.testing.assert_allclose(north, np.broadcast_to(6 * phi - 1, field.shape) / radius, rtol=2e-6)
     right = (6 - np.tan(phi) * (6 * phi - 1) + 4 / cosine**2) / radius**2
     np.testing.assert_allclose(
-        sphere.laplacian(field, lat, lon), np.broadcast_to(right, field.shape), rtol=2e-5  # type: ignore[arg-type]
+        sphere.laplacian(field, lat, lon),
+        np.broadcast_to(right, field.shape),
+        rtol=2e-5,  # type: ignore[arg-type]
     )
 
 
@@ -223,3 +226,11 @@ def test_agreement_with_metpy(waves: Waves, oracle: dict[str, Map], name: str) -
     assert error(found, oracle[name], edge=3) < AGREEMENT[name]
     right = exact(Waves(LATITUDE, lon))[name]
     assert error(found, right, edge=3) <= 1.01 * error(oracle[name], right, edge=3), "no worse than MetPy"
+
+
+def test_constants() -> None:
+    """MetPy's radius is GRS80's mean one, 0.003 % less than the sphere of ECMWF's model."""
+    assert sphere.EARTH_RADIUS == pytest.approx(metpy.constants.earth_avg_radius.to("m").magnitude, rel=5e-5)
+    assert pytest.approx(metpy.constants.omega.to("1/s").magnitude, rel=1e-6) == geostrophy.ROTATION
+    # Standard air at 15 °C and 1013.25 hPa.
+    assert pytest.approx(101_325 / (287.05 * 288.15), rel=1e-4) == geostrophy.DENSITY

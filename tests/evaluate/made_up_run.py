@@ -127,6 +127,7 @@ def _run(run: Path, config: Experiment, classes, days, target, marks, kinds, rng
                 np.array(classes),
                 "multi_label",
                 split,
+                config.store_folder().name,
             ).save(run / f"predictions_{split}.npz")
     write_json(run / "history.json", history(rng))
 

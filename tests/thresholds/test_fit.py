@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.contract.scores import best_cut, calibrated, f_score, logit, macro, sigmoid
+from pipeline.core.errors import InputError
 from pipeline.thresholds.config import ThresholdsConfig
 from pipeline.thresholds.fit import cross_fit, fit, flattery
 
@@ -82,8 +83,21 @@ def test_tuning_on_noise_flatters_and_the_cross_fit_says_how_much():
     assert np.mean(told) == pytest.approx(np.mean(real), abs=0.04)
 
 
-def test_fewer_days_than_blocks():
-    logits, target = world(days=3)
+def test_few_days():
+    logits, target = world(days=12)
     crossed = cross_fit(logits, target, ThresholdsConfig(cross_fit_blocks=5))
-    assert crossed.blocks == 3
+    assert crossed.blocks == 5
     assert np.isfinite(crossed.log_loss).all()
+    with pytest.raises(InputError, match="validation has 1 labelled days, too few"):
+        cross_fit(logits[:1], target[:1], ThresholdsConfig())
+
+
+def test_blocks_are_years_where_there_are_several_and_neighbours_stay_out():
+    logits, target = world(days=730, classes=1, skill=4.0)
+    dates = np.arange("1999-01-01", "2000-12-31", dtype="datetime64[D]")
+    settings = ThresholdsConfig(calibration="none")
+    before = cross_fit(logits, target, settings, dates)
+    assert before.blocks == 2
+    # Three days on each side of the border are in no fit: turning their labels round changes no decision.
+    target[362:365] = ~target[362:365]
+    assert np.array_equal(cross_fit(logits, target, settings, dates).decisions[365:], before.decisions[365:])

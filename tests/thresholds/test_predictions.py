@@ -24,6 +24,7 @@ def example() -> Predictions:
         np.array(["西", "B", "C"]),
         "multi_label",
         "val",
+        "ab12cd34",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,9 +15,10 @@ from pipeline.core.errors import Interrupted, IsobarError
 from pipeline.core.interrupt import Interrupt
 from pipeline.synthetic.store import blobs, write_store
 from pipeline.train.assemble import assemble
+from pipeline.train.batches import Batch
 from pipeline.train.checkpoint import Progress
 from pipeline.train.config import TrainConfig
-from pipeline.train.engine import fit, step_seed
+from pipeline.train.engine import fit, micro_batches, step_seed, steps_of
 from pipeline.train.metrics import is_better
 
 
@@ -157,6 +160,56 @@ def test_time_limit_stops_at_a_step(store: Store) -> None:
     with pytest.raises(Interrupted, match="max_time"):
         fit(parts, config(), progress, watcher, watcher.interrupt)
     assert watcher.saved == [(0, 1)]
+
+
+def test_stopped_in_validation_with_averaged_weights(store: Store) -> None:
+    """The checkpoint holds the trained weights, not the average that stood in for them."""
+    settings = config(ema={"decay": 0.9})
+    whole, watched, _ = trained(store, settings)
+    parts, watcher, progress = assemble(settings, store), Watcher(), Progress()
+    batches = parts.val.batches
+
+    def signalled(rows: list[np.ndarray]) -> Iterator[Batch]:
+        watcher.interrupt.reason = "SIGTERM" if not watcher.saved else None
+        yield from batches(rows)
+
+    parts.val.batches = signalled  # type: ignore[method-assign]
+    with pytest.raises(Interrupted, match="its validation comes next"):
+        fit(parts, settings, progress, watcher, watcher.interrupt)
+    assert watcher.saved == [(0, 6)]
+    watcher.interrupt.reason = None
+    fit(parts, settings, progress, watcher, watcher.interrupt)
+    assert same(parts.module.state_dict(), whole)
+    assert watcher.entries[0]["val_loss"] == watched.entries[0]["val_loss"]
+
+
+def test_a_time_limit_lets_validation_through(store: Store) -> None:
+    """Typed again and again with a limit shorter than a step, the run still comes to its end."""
+    settings = config(epochs=1, batch_size=96)
+    parts, watcher, progress = assemble(settings, store), Watcher(), Progress()
+    for _ in range(3):
+        if progress.finished:
+            break
+        watcher.interrupt.reason = None
+        watcher.interrupt.limit(0)
+        with suppress(Interrupted):
+            fit(parts, settings, progress, watcher, watcher.interrupt)
+    assert progress.finished
+
+
+def test_a_single_sample_left_over_joins_the_last_batch() -> None:
+    assert [len(step) for step in steps_of(np.arange(33), 16)] == [16, 17]
+    assert [len(step) for step in steps_of(np.arange(34), 16)] == [16, 16, 2]
+    assert [len(step) for step in steps_of(np.arange(1), 16)] == [1]
+    assert [len(part) for part in micro_batches(np.arange(5), 4)] == [3, 2]
+    assert np.concatenate(steps_of(np.arange(33), 16)).tolist() == list(range(33))
+
+
+def test_last_keeps_every_epoch_and_watches_the_validation_loss(store: Store) -> None:
+    _, watcher, progress = trained(store, config(select="last"))
+    assert watcher.improved == [True, True, True]
+    assert progress.best_epoch == 3
+    assert progress.stop_value == min(entry["val_loss"] for entry in watcher.entries)
 
 
 def test_better() -> None:
