@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,13 +19,11 @@ SHARED = ROOT.parent / "shared"
 
 CONFIG = """\
 name: tiny
-data: {home}/data
-results: {home}/results
 derive:
-  raw: ["{home}/raw/*.nc"]
+  raw: ["raw/*.nc"]
   fields: [msl, msl_dt24, grad_msl]
   labels:
-    files: ["{home}/raw/labels.csv"]
+    files: ["raw/labels.csv"]
 store:
   split:
     train: [1995]
@@ -49,10 +48,19 @@ class Ended:
 
 
 def run_job(job: str, *arguments: object, timeout: float = 300) -> Ended:
-    """Run ``jobs/<job>.py`` as a person would."""
+    """Run ``jobs/<job>.py`` as a person would, with the place of its config or run folder as ``ISOBAR_HOME``."""
     command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=ROOT)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, cwd=ROOT, env=environment(*arguments)
+    )
     return Ended(done.returncode, done.stdout + done.stderr)
+
+
+def environment(*arguments: object) -> dict[str, str]:
+    """Return the environment of a job: ``ISOBAR_HOME`` is the folder of the ``tiny.yaml`` around one of the paths."""
+    paths = [Path(str(argument)).absolute() for argument in arguments if "=" not in str(argument)]
+    homes = [folder for path in paths for folder in (path, *path.parents) if (folder / "tiny.yaml").exists()]
+    return {**os.environ, **({"ISOBAR_HOME": str(homes[0])} if homes else {})}
 
 
 @dataclass(frozen=True)
@@ -77,9 +85,7 @@ class Place:
     def copy(self, to: Path) -> Place:
         """Return a copy of everything in another folder."""
         shutil.copytree(self.home, to, symlinks=True, dirs_exist_ok=True)
-        place = Place(to)
-        place.config.write_text(CONFIG.format(home=to), encoding="utf-8")
-        return place
+        return Place(to)
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +93,7 @@ def raw_place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """Raw files of 9 × 9 points over 420 days from December 1994, and a config; treat as read-only."""
     place = Place(tmp_path_factory.mktemp("raw_place"))
     write_world(World(start=date(1994, 12, 1), days=460, types=("1", "2A", "3B", "4A", "5")), place.raw)
-    place.config.write_text(CONFIG.format(home=place.home), encoding="utf-8")
+    place.config.write_text(CONFIG, encoding="utf-8")
     return place
 
 

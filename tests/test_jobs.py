@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, SHARED, Place, run_job
+from tests.conftest import ROOT, SHARED, Place, environment, run_job
 
 RUN = "results/tiny/simple-*"
 
@@ -101,9 +101,8 @@ def test_a_run_folder_takes_settings_that_do_not_change_the_training(trained_pla
 def test_inside_a_slurm_job_of_several_tasks(trained_place: Place, tmp_path: Path) -> None:
     place = trained_place.copy(tmp_path)
     slurm = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "job", "SLURM_PROCID": "0"}
-    command = [os.sys.executable, str(ROOT / "jobs/train.py"), str(place.config), "train.seed=6"]
-    environment = {**os.environ, **slurm, "ISOBAR_HOME": str(place.home)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [sys.executable, str(ROOT / "jobs/train.py"), str(place.config), "train.seed=6"]
+    done = subprocess.run(command, env=environment(place.config) | slurm, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -130,9 +129,8 @@ def test_leave_one_year_out_end_to_end(raw_place: Place, tmp_path: Path) -> None
 
 def test_from_another_folder_and_with_spaces_and_kanji(raw_place: Place, tmp_path: Path) -> None:
     place = raw_place.copy(tmp_path / "気圧 配置")
-    environment = {**os.environ, "ISOBAR_HOME": str(place.home)}
-    command = [os.sys.executable, str(ROOT / "jobs/chain.py"), str(place.config), "name=冬 型", "data=d", "results=r"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    command = [sys.executable, str(ROOT / "jobs/chain.py"), str(place.config), "name=冬 型", "data=d", "results=r"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(place.config), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert place.one("r/冬 型/simple-*/figures/scores_val.png").is_file()
 

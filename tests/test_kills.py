@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import ROOT, Place, run_job
+from tests.conftest import ROOT, Place, environment, run_job
 
 pytestmark = pytest.mark.slow
 TRAINING = ("train.epochs=500", "train.model.hidden=64", "train.ema.decay=0.9", "train.augment.noise=0.1")
@@ -21,7 +21,9 @@ TRAINING = ("train.epochs=500", "train.model.hidden=64", "train.ema.decay=0.9", 
 
 def start(job: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment(*arguments)
+    )
 
 
 def kill_repeatedly(job: str, arguments: tuple[object, ...], kills: int, seconds: float, number: int) -> int:

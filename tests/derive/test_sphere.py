@@ -230,7 +230,7 @@ def test_agreement_with_metpy(waves: Waves, oracle: dict[str, Map], name: str) -
 
 def test_constants() -> None:
     """MetPy's radius is GRS80's mean one, 0.003 % less than the sphere of ECMWF's model."""
-    assert sphere.EARTH_RADIUS == pytest.approx(metpy.constants.earth_avg_radius.to("m").magnitude, rel=5e-5)
+    assert pytest.approx(metpy.constants.earth_avg_radius.to("m").magnitude, rel=5e-5) == sphere.EARTH_RADIUS
     assert pytest.approx(metpy.constants.omega.to("1/s").magnitude, rel=1e-6) == geostrophy.ROTATION
     # Standard air at 15 °C and 1013.25 hPa.
     assert pytest.approx(101_325 / (287.05 * 288.15), rel=1e-4) == geostrophy.DENSITY
