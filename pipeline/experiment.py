@@ -11,7 +11,7 @@ from pydantic import Field
 from pipeline.contract.derived import load_derived
 from pipeline.core.artifact import digest8
 from pipeline.core.config import Section, runtime, signature
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, shorten
 from pipeline.core.job import Job
 from pipeline.core.run import RunFolder, newest, run_folder
 from pipeline.derive.config import FORMAT as DERIVE_FORMAT
@@ -68,10 +68,17 @@ class Experiment(Section):
         """Where store writes: named by its section and by the contents of the derived files.
 
         Raises:
-            InputError: the derived files are not there yet.
+            InputError: the derived files are not there yet, or were made from other files than the config names.
         """
-        upstream = load_derived(self.derived_folder()).version
-        return self._data("store") / self.dataset_name / digest8([STORE_FORMAT, signature(self.store), upstream])
+        folder = self.derived_folder()
+        upstream = load_derived(folder)
+        if upstream.sources != self.derive.sources:
+            raise InputError(
+                f"{folder}: derived from {shorten(upstream.sources)}, the config names {shorten(self.derive.sources)}; "
+                "run derive (or chain) with this config, or give it a dataset name of its own"
+            )
+        name = digest8([STORE_FORMAT, signature(self.store), upstream.version])
+        return self._data("store") / self.dataset_name / name
 
     def run(self, new: bool = False) -> RunFolder:
         """Return the run folder of this training; with ``new`` a further version of it, to train.

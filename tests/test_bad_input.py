@@ -231,6 +231,12 @@ STORE_CASES = [
     Case("no validation years", "store", r"val", ("store.split.val=[]",)),
     Case("region outside", "store", r"store\.region", ("store.region={south: -40, north: -30, west: 0, east: 10}",)),
     Case("coarser than the map", "store", r"store\.coarsen", ("store.coarsen=20",)),
+    Case(
+        "other label files than were derived",
+        "store",
+        r"derived from raw/\*\.nc, raw/labels\.csv, the config names .*other\.csv",
+        ("derive.labels.files=[other.csv]",),
+    ),
     Case("store before derive", "store", r"manifest\.json: no such file; run the stage", ("dataset=other",)),
     Case(
         "derived by another program version",

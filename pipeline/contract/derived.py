@@ -45,6 +45,8 @@ class DerivedSpec:
     pieces: tuple[Piece, ...]
     complete: bool
     """False while the derivation is under way: the manifest then lists the pieces done so far."""
+    sources: tuple[str, ...] = ()
+    """Raw and label files as the config named them; contents are known by each piece's ``made_from``."""
 
     @property
     def version(self) -> str:
@@ -79,6 +81,13 @@ def read_derived(folder: Path) -> DerivedSpec:
     if raw.get("format") != FORMAT:
         found = raw.get("format")
         raise InputError(f"{folder}: derived data of format {found!r}, this program reads {FORMAT}; run derive again")
+    try:
+        return _spec(raw)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder}: the manifest is not whole ({error}); run derive again") from None
+
+
+def _spec(raw: dict[str, Any]) -> DerivedSpec:
     return DerivedSpec(
         dataset=raw["dataset"],
         timezone=raw["timezone"],
@@ -89,4 +98,5 @@ def read_derived(folder: Path) -> DerivedSpec:
         longitude=tuple(raw["longitude"]),
         pieces=tuple(Piece(**piece) for piece in raw["pieces"]),
         complete=raw["complete"],
+        sources=tuple(raw["sources"]),
     )

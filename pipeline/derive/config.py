@@ -62,3 +62,8 @@ class DeriveConfig(Section):
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}; keep one of each")
         return names
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Raw and label files as they are written in the config."""
+        return (*self.raw, *self.labels.files)

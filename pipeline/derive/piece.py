@@ -47,6 +47,7 @@ class Writer:
     scalars: tuple[str, ...]
     archive: Archive
     compression: str
+    sources: tuple[str, ...]
 
     def write(self, task: Task) -> Piece:
         """Make the file of ``task``.

@@ -53,7 +53,14 @@ def derive(config: DeriveConfig, dataset: str, folder: Path, home: Path, interru
             checksums = Checksums(folder.parent / f".checksums-{folder.name}.json")
             tasks = plan_tasks(config, fields, archive, months, labels, checksums)
             writer = Writer(
-                folder, dataset, config.timezone, fields, tuple(config.scalars), archive, config.compression
+                folder=folder,
+                dataset=dataset,
+                timezone=config.timezone,
+                fields=fields,
+                scalars=tuple(config.scalars),
+                archive=archive,
+                compression=config.compression,
+                sources=config.sources,
             )
             spec = _update(writer, tasks, interrupt)
             write_json(folder / COVERAGE, coverage)
@@ -128,6 +135,7 @@ def _spec(writer: Writer, pieces: Iterable[Piece], complete: bool) -> DerivedSpe
         longitude=tuple(grid.longitude.tolist()),
         pieces=tuple(sorted(pieces, key=lambda piece: piece.file)),
         complete=complete,
+        sources=writer.sources,
     )
 
 
