@@ -18,8 +18,7 @@ from pipeline.derive.config import FORMAT as DERIVE_FORMAT
 from pipeline.derive.config import DeriveConfig
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.report.config import ReportConfig
-from pipeline.store.config import FORMAT as STORE_FORMAT
-from pipeline.store.config import StoreConfig
+from pipeline.store.config import StoreConfig, store_version
 from pipeline.thresholds.config import ThresholdsConfig
 from pipeline.train.config import FORMAT as TRAIN_FORMAT
 from pipeline.train.config import TrainConfig
@@ -77,8 +76,7 @@ class Experiment(Section):
                 f"{folder}: derived from {shorten(upstream.sources)}, the config names {shorten(self.derive.sources)}; "
                 "run derive (or chain) with this config, or give it a dataset name of its own"
             )
-        name = digest8([STORE_FORMAT, signature(self.store), upstream.version])
-        return self._data("store") / self.dataset_name / name
+        return self._data("store") / self.dataset_name / store_version(self.store, upstream.version)
 
     def run(self, new: bool = False) -> RunFolder:
         """Return the run folder of this training; with ``new`` a further version of it, to train.

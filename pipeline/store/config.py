@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.core.config import Section
+from pipeline.core.artifact import digest8
+from pipeline.core.config import Section, signature
 
 FORMAT = 1
 """Raised when the meaning of a stored value changes, so that old stores are made anew."""
@@ -133,3 +134,8 @@ class StoreConfig(Section):
     split: SplitConfig = SplitConfig()
 
     _once = field_validator("channels", "scalars")(_names_once)
+
+
+def store_version(config: StoreConfig, upstream: str) -> str:
+    """Return the name of a store: its settings, its format and the version of the derived data under it."""
+    return digest8([FORMAT, signature(config), upstream])

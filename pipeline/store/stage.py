@@ -13,13 +13,12 @@ from pathlib import Path
 from pipeline.contract.derived import load_derived
 from pipeline.contract.store import DEFAULT_FOLD, StoreSpec, load_store_spec
 from pipeline.core import logs
-from pipeline.core.artifact import check_files, digest8, read_json, write_json
-from pipeline.core.config import signature
+from pipeline.core.artifact import check_files, read_json, write_json
 from pipeline.core.errors import EnvironmentFault, InputError, disk_fault
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.lock import exclusive
 from pipeline.store.arrays import npy_bytes
-from pipeline.store.config import FORMAT, StoreConfig
+from pipeline.store.config import StoreConfig, store_version
 from pipeline.store.content import Content, read_content
 from pipeline.store.days import months_of
 from pipeline.store.files import (
@@ -38,11 +37,6 @@ from pipeline.store.preflight import warn
 _PROGRESS = "progress"
 _SPARE_BYTES = 1 << 24
 """For the small files and the notes of progress."""
-
-
-def store_version(config: StoreConfig, upstream: str) -> str:
-    """Return the name of a store: its settings, its format and the derived data under it."""
-    return digest8([FORMAT, signature(config), upstream])
 
 
 def build_store(config: StoreConfig, derived: Path, folder: Path, dataset: str, interrupt: Interrupt) -> StoreSpec:

@@ -62,7 +62,7 @@ def assemble(config: TrainConfig, store: Store) -> Parts:
         model=model,
         module=module,
         optimizer=optimizer,
-        schedule=build_schedule(config.schedule, config.optimizer.lr, config.epochs, steps, mode),
+        schedule=build_schedule(config.schedule, config.epochs, steps, mode),
         loss=build_loss(config.loss, positives, len(target)),
         val_loss=build_loss(config.loss.model_copy(update={"label_smoothing": 0.0}), positives, len(target)),
         augment=build_augment(config.augment, _mask_channels(store, names)),

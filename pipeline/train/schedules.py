@@ -145,12 +145,11 @@ _CURVES: dict[str, Callable[[ScheduleConfig, Span], Callable[[int], float]]] = {
 _WITHOUT_WARMUP = ("plateau", "onecycle")
 
 
-def build_schedule(config: ScheduleConfig, base_lr: float, epochs: int, steps_per_epoch: int, mode: str) -> Schedule:
+def build_schedule(config: ScheduleConfig, epochs: int, steps_per_epoch: int, mode: str) -> Schedule:
     """Return the schedule.
 
     Args:
         config: name and its parameters.
-        base_lr: rate that the factors refer to; no schedule depends on it.
         epochs: of the training.
         steps_per_epoch: optimizer steps in an epoch.
         mode: whether a larger (``max``) or smaller (``min``) selection metric is better.

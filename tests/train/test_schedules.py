@@ -23,7 +23,7 @@ def optimizer() -> Optimizer:
 
 
 def ours(config: ScheduleConfig, mode: str = "max", epochs: int = EPOCHS) -> Schedule:
-    return build_schedule(config, BASE, epochs, STEPS, mode)
+    return build_schedule(config, epochs, STEPS, mode)
 
 
 def rates(scheduler: torch_schedules.LRScheduler, opt: Optimizer, each_epoch: bool) -> list[float]:
@@ -119,7 +119,7 @@ def test_plateau_resumes() -> None:
 @pytest.mark.parametrize("name", [case[0].name for case in CASES])
 def test_one_step_and_past_the_end(name: str) -> None:
     """A run of a single step has a rate, and a step past the end raises nothing."""
-    schedule = build_schedule(ScheduleConfig(name=name), BASE, 1, 1, "max")
+    schedule = build_schedule(ScheduleConfig(name=name), 1, 1, "max")
     assert 0 <= schedule.factor(0) <= 1
     assert 0 <= schedule.factor(5) <= 1
 
