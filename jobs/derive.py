@@ -17,7 +17,7 @@ def main(job: Job[Experiment]) -> Outcome:
     from pipeline.derive.stage import derive  # xarray and HDF5: only now that every setting is known to be right
 
     config, folder = job.config, job.config.derived_folder()
-    spec = derive(config.derive, config.dataset_name, folder, home(), job.interrupt)
+    spec = derive(config.derive_section(), config.dataset_name, folder, home(), job.interrupt)
     days = sum(piece.days for piece in spec.pieces)
     what = f"{days} days, {spec.pieces[0].first} to {spec.pieces[-1].last}, version {spec.version}"
     return Outcome(f"wrote {folder} ({what})", job.again("store"))

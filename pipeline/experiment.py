@@ -9,13 +9,14 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline.contract.derived import load_derived
-from pipeline.core.artifact import digest8
+from pipeline.core.artifact import MANIFEST, digest8
 from pipeline.core.config import Section, runtime, signature
 from pipeline.core.errors import InputError, shorten
 from pipeline.core.job import Job
 from pipeline.core.run import RunFolder, newest, run_folder
 from pipeline.derive.config import FORMAT as DERIVE_FORMAT
 from pipeline.derive.config import DeriveConfig
+from pipeline.download.config import DownloadConfig
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.report.config import ReportConfig
 from pipeline.store.config import StoreConfig, store_version
@@ -41,6 +42,7 @@ class Experiment(Section):
     """Folder under data/derived and data/store; the experiment's name if empty."""
     data: str = runtime("data")
     results: str = runtime("results")
+    download: DownloadConfig = DownloadConfig()
     derive: DeriveConfig = DeriveConfig()
     store: StoreConfig = StoreConfig()
     train: TrainConfig = TrainConfig()
@@ -52,6 +54,21 @@ class Experiment(Section):
     def dataset_name(self) -> str:
         """The folder name of the data set."""
         return self.dataset or self.name
+
+    @property
+    def downloads(self) -> bool:
+        """Whether raw files are fetched (or registered) by the download stage."""
+        return self.download.source != "none"
+
+    def raw_folder(self) -> Path:
+        """Return where download writes."""
+        return self._data("raw") / self.dataset_name
+
+    def derive_section(self) -> DeriveConfig:
+        """Return the derive section; where it names no raw files, those of the download are meant."""
+        if self.derive.raw or not self.downloads:
+            return self.derive
+        return self.derive.model_copy(update={"raw": [str(Path(self.data, "raw", self.dataset_name, MANIFEST))]})
 
     def derived_folder(self) -> Path:
         """Return where derive writes: named by its settings, but not by the paths of raw and label files.
@@ -71,9 +88,10 @@ class Experiment(Section):
         """
         folder = self.derived_folder()
         upstream = load_derived(folder)
-        if upstream.sources != self.derive.sources:
+        sources = self.derive_section().sources
+        if upstream.sources != sources:
             raise InputError(
-                f"{folder}: derived from {shorten(upstream.sources)}, the config names {shorten(self.derive.sources)}; "
+                f"{folder}: derived from {shorten(upstream.sources)}, the config names {shorten(sources)}; "
                 "run derive (or chain) with this config, or give it a dataset name of its own"
             )
         return self._data("store") / self.dataset_name / store_version(self.store, upstream.version)

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from pipeline.core.choose import near
@@ -275,6 +276,19 @@ def _inner(annotation: Any) -> type[BaseModel] | None:
         if found is not None:
             return found
     return None
+
+
+def field_at(model: type[BaseModel], dotted: str) -> FieldInfo:
+    """Return the declaration of the setting at a dotted path.
+
+    Raises:
+        KeyError: there is none; a fault of the program.
+    """
+    *parents, last = dotted.split(".")
+    section = _section_at(parents, model)
+    if section is None:
+        raise KeyError(dotted)
+    return section.model_fields[last]
 
 
 def dotted_names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -8,13 +8,14 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
 
 from pipeline.core import logs
-from pipeline.core.config import Section, dump, load
+from pipeline.core.config import Section, dump, field_at, load
 from pipeline.core.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED, InputError, IsobarError, disk_fault
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.programs import SERIES
@@ -51,15 +52,28 @@ class Outcome:
 Main = Callable[[Job[C]], Outcome]
 
 
-def job_main(main: Main[C], config: type[C], doc: str | None, arguments: list[str] | None = None) -> None:
+Flags = Mapping[str, str]
+"""Option of one job → the setting that it stands for: ``{"--parts": "derive.parts"}``."""
+
+
+def job_main(main: Main[C], config: type[C], doc: str | None, flags: Flags = MappingProxyType({})) -> None:
     """Parse the command line, run ``main`` and leave with the suite's exit code (0, 1, 2 or 75)."""
-    sys.exit(run_job(main, config, doc, arguments))
+    sys.exit(run_job(main, config, doc, flags=flags))
 
 
-def run_job(main: Main[C], config: type[C], doc: str | None, arguments: list[str] | None = None) -> int:
+def run_job(
+    main: Main[C],
+    config: type[C],
+    doc: str | None,
+    arguments: list[str] | None = None,
+    flags: Flags = MappingProxyType({}),
+) -> int:
     """Like :func:`job_main`, but return the exit code."""
     parser = _parser(doc or "")
+    for flag, setting in flags.items():
+        _add_flag(parser, flag, setting, config)
     typed = parser.parse_intermixed_args(arguments)
+    typed.overrides += [text for setting in flags.values() for text in getattr(typed, setting)]
     logs.start(typed.verbose)
     try:
         return _run(main, config, typed)
@@ -98,6 +112,16 @@ def _run(main: Main[C], config: type[C], typed: argparse.Namespace) -> int:
     if outcome.then and SERIES not in os.environ:
         logs.log.info("next: %s", _from_here(outcome.then))
     return DONE
+
+
+def _add_flag(parser: argparse.ArgumentParser, flag: str, setting: str, config: type[Section]) -> None:
+    """Add an option that stands for a setting: a switch for a truth value, else with a value."""
+    info = field_at(config, setting)
+    about: dict[str, Any] = {"dest": setting, "default": [], "help": f"{info.description or ''} ({setting})".strip()}
+    if info.annotation is bool:
+        parser.add_argument(flag, action="append_const", const=f"{setting}=true", **about)
+    else:
+        parser.add_argument(flag, action="append", type=lambda text: f"{setting}={text}", metavar="VALUE", **about)
 
 
 def _from_here(text: str) -> str:

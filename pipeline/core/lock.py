@@ -1,4 +1,4 @@
-"""One writer a folder: an advisory lock that the kernel frees when its holder dies, however it dies."""
+"""One writer a folder (or one a part of it): advisory locks that the kernel frees when their holder dies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.core.artifact import make_folder
 from pipeline.core.errors import EnvironmentFault, disk_fault
+from pipeline.core.parts import Part
 
 
 @contextmanager
@@ -21,22 +22,61 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises:
         EnvironmentFault: another process holds it (its host and process id are named), or it cannot be written.
     """
-    path = folder / ".lock"
-    make_folder(folder)
+    with _held(folder, ".lock", fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def holding(folder: Path, part: Part) -> Iterator[None]:
+    """Hold ``folder`` for this process, or one ``part`` of its work while other processes do the other parts.
+
+    Raises:
+        EnvironmentFault: another process holds the whole or this part, or the folder cannot be written.
+    """
+    if part.whole:
+        with exclusive(folder):
+            yield
+        return
+    with (
+        _held(folder, ".lock", fcntl.LOCK_SH),
+        _held(folder, f".lock-{part.number}-of-{part.of}", fcntl.LOCK_EX),
+    ):
+        yield
+
+
+@contextmanager
+def updating(folder: Path) -> Iterator[None]:
+    """Wait until nobody else reads and writes the shared record of ``folder``, and hold it for that moment."""
+    handle = _open(folder, ".lock-record")
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise disk_fault(error, folder) or error from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EnvironmentFault(f"{folder}: in use by {_holder(handle)}; wait for it, or stop it") from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _held(folder: Path, name: str, kind: int) -> Iterator[None]:
+    handle = _open(folder, name)
+    try:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EnvironmentFault(f"{folder}: in use by {_holder(handle)}; wait for it, or stop it") from None
+        if kind == fcntl.LOCK_EX:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _open(folder: Path, name: str) -> int:
+    make_folder(folder)
+    try:
+        return os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise disk_fault(error, folder) or error from error
 
 
 def _holder(handle: int) -> str:

@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,3 +75,28 @@ def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterat
         if time.monotonic() - last > 60:
             last = time.monotonic()
             log.info("%s: %d of %s", label, count, total if total is not None else "?")
+
+
+@contextmanager
+def tally(label: str, total: int, done: int = 0) -> Iterator[Callable[[int, str], None]]:
+    """Yield ``advance(by, note)`` for work that ends in any order: a bar on a terminal, else a line a minute.
+
+    ``advance(0, note)`` only tells how things stand; it may be called from any thread.
+    """
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(label, total=total, completed=done)
+            yield lambda by, note: bar.update(task, advance=by, description=f"{label} {note}")
+        return
+    state = {"done": done, "last": time.monotonic()}
+
+    def advance(by: int, note: str) -> None:
+        state["done"] += by
+        if time.monotonic() - state["last"] > 60:
+            state["last"] = time.monotonic()
+            log.info("%s: %d of %d %s", label, state["done"], total, note)
+
+    yield advance

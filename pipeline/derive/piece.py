@@ -19,12 +19,12 @@ from pipeline import __version__
 from pipeline.contract.derived import Piece
 from pipeline.core.artifact import writing
 from pipeline.core.errors import InputError
-from pipeline.derive.grid import Grid
-from pipeline.derive.layout import Seconds
 from pipeline.derive.plan import Task
 from pipeline.derive.recipe import Need, Recipe, Values
 from pipeline.derive.season import SCALARS
 from pipeline.derive.series import Archive, Key
+from pipeline.raw.grid import Grid
+from pipeline.raw.layout import Seconds
 
 _DIMS = ("time", "latitude", "longitude")
 _HOUR = 3600

@@ -14,9 +14,9 @@ from pipeline.core.errors import InputError, shorten
 from pipeline.core.logs import log
 from pipeline.derive.config import FORMAT, DeriveConfig
 from pipeline.derive.days import Month, common_times, keep_hours, local_months
-from pipeline.derive.layout import Seconds
 from pipeline.derive.recipe import Need, Recipe
 from pipeline.derive.series import Archive, name_of
+from pipeline.raw.layout import Seconds
 
 _HOUR = 3600
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pipeline.core.choose import choose
 from pipeline.core.errors import InputError
 from pipeline.derive import geostrophy, sphere
-from pipeline.derive.grid import Grid
 from pipeline.derive.series import Key
+from pipeline.raw.grid import Grid
 
 Values = NDArray[np.float32]
 

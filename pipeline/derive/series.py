@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.errors import InputError, shorten
-from pipeline.derive.grid import Grid
-from pipeline.derive.layout import Seconds
-from pipeline.derive.raw import RawFile, Values, read, scan
-from pipeline.derive.variables import RAW
+from pipeline.raw.grid import Grid
+from pipeline.raw.layout import Seconds
+from pipeline.raw.reader import RawFile, Values, read, scan
+from pipeline.raw.variables import RAW
 
 Key = tuple[str, float | None]
 """A variable and its pressure level in hPa, ``None`` for one without levels."""

@@ -18,10 +18,10 @@ from pipeline.derive.days import Month, missing_days
 from pipeline.derive.labels import read_labels, report_labels
 from pipeline.derive.piece import Writer
 from pipeline.derive.plan import Task, expand, needs_of, plan_months, plan_tasks
-from pipeline.derive.raw import keeping_open
 from pipeline.derive.recipe import check_grid, choose_fields
 from pipeline.derive.season import SCALARS
 from pipeline.derive.series import open_archive
+from pipeline.raw.reader import keeping_open
 
 COVERAGE = "coverage.json"
 """Days that are missing, and how labels and days match."""

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from pipeline.contract.derived import load_derived
 from pipeline.core.errors import InputError
 from pipeline.derive.config import DeriveConfig
-from pipeline.derive.raw import keeping_open
 from pipeline.derive.series import open_archive
+from pipeline.raw.reader import keeping_open
 from pipeline.testing import World, plant, write_world
 from tests.derive.raw_files import RawLayout, days, pressure, run, settings, write_raw
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.derive.raw import Values
 from pipeline.derive.series import Archive, open_archive
+from pipeline.raw.reader import Values
 from pipeline.testing import World, plant, write_world
 from tests.derive.raw_files import RawLayout, days, load, pressure, run, settings, write_raw
 

@@ -14,8 +14,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-from pipeline.derive.layout import EXPERIMENT, Layout, find_layout, with_time_dimension
-from pipeline.derive.variables import RAW
+from pipeline.raw.layout import EXPERIMENT, Layout, find_layout, with_time_dimension
+from pipeline.raw.variables import RAW
 
 Values = NDArray[np.float32]
 Positions = NDArray[np.int64]

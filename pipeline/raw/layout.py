@@ -16,9 +16,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError, shorten
-from pipeline.derive.grid import Grid, Order, canonical
-from pipeline.derive.units import FACTORS, factor
-from pipeline.derive.variables import RAW, RawVariable
+from pipeline.raw.grid import Grid, Order, canonical
+from pipeline.raw.units import FACTORS, factor
+from pipeline.raw.variables import RAW, RawVariable
 
 Seconds = NDArray[np.int64]
 
