@@ -44,7 +44,7 @@ def run_in_turn(commands: Sequence[Sequence[str]], interrupt: Interrupt) -> None
             raise ProgramFailed(command[0], code)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies, so that a killed series leaves nobody at work (prctl(2)).
 
     A stage may be killed at any moment, so nothing is lost by it, and the same command finds no lock held.
@@ -55,7 +55,7 @@ def _die_with_parent() -> None:
 def _run(command: Sequence[str], interrupt: Interrupt) -> int:
     # A session of its own: Ctrl-C reaches the child once, through us, and not a second time from the terminal.
     process = subprocess.Popen(
-        [sys.executable, *command], env={**os.environ, SERIES: "1"}, start_new_session=True, preexec_fn=_die_with_parent
+        [sys.executable, *command], env={**os.environ, SERIES: "1"}, start_new_session=True, preexec_fn=die_with_parent
     )
     told = False
     while (code := process.poll()) is None:
