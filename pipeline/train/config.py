@@ -2,119 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.core.config import Section, runtime
+from pipeline.train.sections.model import AugmentConfig, LossConfig, ModelConfig
+from pipeline.train.sections.optimisation import EarlyStoppingConfig, EmaConfig, OptimizerConfig, ScheduleConfig
+
+__all__ = [
+    "FORMAT",
+    "AugmentConfig",
+    "EarlyStoppingConfig",
+    "EmaConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "ScheduleConfig",
+    "TrainConfig",
+]
 
 FORMAT = 1
 """Raised when the same settings would train other weights, so that old runs are not taken for new ones."""
-
-
-class ModelConfig(Section):
-    """Encoder of the maps and the head on top."""
-
-    backbone: str = "simple"
-    """simple, resnet_small, deformable, convnext_tiny, positional (the fields themselves), or any timm name.
-
-    A timm name that is also one of these is written ``timm/convnext_tiny``.
-    """
-    pretrained: bool | str = False
-    """For timm names: ``true`` (from the hub) or the path of a .safetensors / .pth / .pt file."""
-    coordinates: bool = False
-    """Append two channels, latitude and longitude scaled to −1…1 (CoordConv), so that position can be learned."""
-    pooling: Literal["auto", "grid", "average", "windows"] = "auto"
-    """Between encoder and head: ``grid`` keeps a coarse map, ``windows`` learned places, ``average`` no position."""
-    pool_size: int = Field(4, ge=1)
-    """Cells each way of ``grid`` pooling (fewer on a smaller map)."""
-    windows: int = Field(4, ge=1)
-    """Number of learned Gaussian windows, of each member, in ``windows`` pooling."""
-    members: int = Field(1, ge=1)
-    """Heads trained side by side and averaged (an ensemble in one model)."""
-    hidden: int = Field(512, ge=0)
-    """Width of the head's hidden layers; 0: linear head."""
-    hidden_layers: int = Field(1, ge=1)
-    activation: Literal["relu", "gelu", "tanh"] = "relu"
-    """Between the head's layers."""
-    head_dropout: float = Field(0.5, ge=0, lt=1)
-    dropout: float = Field(0.25, ge=0, lt=1)
-    """Inside the encoder: simple, resnet_small and deformable."""
-    drop_path: float = Field(0.1, ge=0, lt=1)
-    """Stochastic depth, the chance of skipping the last block: convnext_tiny, and timm names that have it."""
-
-
-class LossConfig(Section):
-    """How wrong a prediction is; every kind is averaged over samples and classes."""
-
-    kind: Literal["bce", "focal", "asymmetric"] = "focal"
-    gamma: float = Field(2.0, ge=0)
-    """Focal: (1 − p_t)^γ."""
-    gamma_negative: float = Field(4.0, ge=0)
-    gamma_positive: float = Field(1.0, ge=0)
-    margin: float = Field(0.05, ge=0, lt=1)
-    """Asymmetric loss: exponents of negatives and positives, and the probability shift of negatives."""
-    pos_weight: bool = False
-    """Weight positives by (N − N⁺)/N⁺ of their class in training."""
-    pos_weight_max: float = Field(50.0, ge=1)
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-
-
-class OptimizerConfig(Section):
-    """The optimizer."""
-
-    name: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    """SGD only (Nesterov)."""
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
-
-
-class ScheduleConfig(Section):
-    """The learning rate over time."""
-
-    name: Literal["plateau", "cosine", "onecycle", "step", "multistep", "exponential", "linear", "none"] = "plateau"
-    factor: float = Field(0.5, gt=0, lt=1)
-    """Plateau: the rate times this after ``patience`` epochs without gain of the selection metric."""
-    patience: int = Field(5, ge=0)
-    warmup_epochs: float = Field(0.0, ge=0)
-    """Linear warm-up from 0; with cosine, step, multistep, exponential, linear and none."""
-    final: float = Field(0.0, ge=0, le=1)
-    """Cosine and linear: last rate as a fraction of the first."""
-    step_size: int = Field(10, ge=1)
-    gamma: float = Field(0.1, gt=0, le=1)
-    """Step, multistep, exponential: factor a step."""
-    milestones: list[int] = Field(default_factory=list)
-    """Multistep: epochs."""
-
-
-class AugmentConfig(Section):
-    """Map-safe augmentation: nothing that turns or mirrors the weather. None by default."""
-
-    shift: int = Field(0, ge=0)
-    """Maps are moved by up to this many cells each way, edges repeated."""
-    noise: float = Field(0.0, ge=0)
-    """Standard deviation of white noise added to standardised fields."""
-    smooth_noise: float = Field(0.0, ge=0)
-    """Standard deviation of spatially smooth noise."""
-    mixup: float = Field(0.0, ge=0)
-    """Parameter of the Beta distribution of mixing weights; 0: none."""
-
-
-class EmaConfig(Section):
-    """Exponential moving average of the weights; validated and kept in place of the raw ones."""
-
-    decay: float = Field(0.0, ge=0, lt=1)
-    """0: none. The first steps use (1 + n)/(10 + n) where that is smaller."""
-
-
-class EarlyStoppingConfig(Section):
-    """Stop when the selection metric no longer gains."""
-
-    patience: int = Field(0, ge=0)
-    """Epochs without a gain of ``min_delta`` before stopping; 0: never stop early."""
-    min_delta: float = Field(0.0, ge=0)
 
 
 class TrainConfig(Section):

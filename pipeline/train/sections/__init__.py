@@ -1,0 +1,1 @@
+"""Sections of the train settings; without torch, so that every job can check them."""
