@@ -1,8 +1,10 @@
 """train → thresholds → evaluate, report: logits, and what turns them into probabilities and decisions.
 
 ``predictions_<split>.npz``  :class:`Predictions`: logits of the chosen weights, with targets and days
-``calibration.json``         slope ``a`` and offset ``b`` of each class: probability = sigmoid(a · logit + b)
-``thresholds.json``          the probability from which on a class is said to occur
+``calibration.json``         slope ``a`` and offset ``b`` of each class: probability = sigmoid(a · logit + b), for
+                             single-label targets softmax(a · logit + b) with one slope
+``thresholds.json``          the probability from which on a class is said to occur; of single-label targets the
+                             likeliest class is said, and there are no thresholds
 
 What a stage makes from such files carries ``made_from``: a digest of its settings and the checksums of what it read.
 """
@@ -18,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract.scores import Floats, calibrated
+from pipeline.contract.scores import Floats, calibrated, one_hot, softmax
 from pipeline.core.artifact import digest8, read_json, sha256, writing
 from pipeline.core.errors import InputError, shorten
 
-MULTI_LABEL = "multi_label"
+MULTI_LABEL, SINGLE_LABEL = "multi_label", "single_label"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Predictions:
     """N × K, 0 or 1."""
     ids: NDArray[np.str_]
     dates: NDArray[np.str_]
-    """N local days, ``YYYY-MM-DD``, ascending."""
+    """N local days, ``YYYY-MM-DD``, ascending; all empty where samples have no time."""
     kinds: NDArray[np.str_]
     """N of ``single``, ``composite`` (+), ``transition`` (-)."""
     classes: NDArray[np.str_]
@@ -58,8 +60,20 @@ class Predictions:
             )
 
     @property
+    def single(self) -> bool:
+        """Whether each sample has exactly one class."""
+        return self.target_kind == SINGLE_LABEL
+
+    @property
+    def dated(self) -> bool:
+        """Whether every sample has a day."""
+        return bool((self.dates != "").all())
+
+    @property
     def days(self) -> NDArray[np.datetime64]:
-        """The local days as N dates."""
+        """The local days as N dates; samples without a time count as one a day from 1970-01-01 on."""
+        if not self.dated:
+            return np.arange(len(self.dates)).astype("datetime64[D]")
         return self.dates.astype("datetime64[D]")
 
     @property
@@ -92,20 +106,20 @@ def load_predictions(path: Path) -> Predictions:
     return predictions
 
 
-def load_multi_label(run: Path, split: str) -> Predictions:
-    """Read ``predictions_<split>.npz`` of a run folder, for a stage that judges each class by itself.
+def load_split(run: Path, split: str) -> Predictions:
+    """Read ``predictions_<split>.npz`` of a run folder.
 
     Raises:
-        InputError: missing, broken, inconsistent, without days, or of single-label targets.
+        InputError: missing, broken, inconsistent, without samples, or of a kind of target that is not known.
     """
     path = predictions_path(run, split)
     if not path.exists():
         raise InputError(f"{path}: no such file; train first (python jobs/train.py <config>)")
     predictions = load_predictions(path)
-    if predictions.target_kind != MULTI_LABEL:
-        raise InputError(f"{path}: targets of kind {predictions.target_kind!r}; this stage judges {MULTI_LABEL!r} only")
+    if predictions.target_kind not in (MULTI_LABEL, SINGLE_LABEL):
+        raise InputError(f"{path}: targets of unknown kind {predictions.target_kind!r}; run the train job again")
     if len(predictions.dates) == 0:
-        raise InputError(f"{path}: holds no days; give store.split.{split} years that have labels, and train again")
+        raise InputError(f"{path}: holds no samples; give store.split.{split} some that have labels, and train again")
     return predictions
 
 
@@ -127,19 +141,42 @@ class Decisions:
     a: Floats
     b: Floats
     thresholds: Floats
-    """K calibrated probabilities; a class is said to occur where its probability is at least this."""
+    """K calibrated probabilities; a class is said to occur where its probability is at least this. NaN: likeliest."""
     fallback: NDArray[np.bool_]
     """K: the class has no positives in validation, so its threshold is the setting and not fitted."""
     details: dict[str, Any]
     """All of ``thresholds.json``."""
 
+    @property
+    def single(self) -> bool:
+        """Whether exactly one class is said of each sample."""
+        return self.details["kind"] == SINGLE_LABEL
+
+    def raw(self, logits: NDArray[Any]) -> Floats:
+        """Return probabilities of logits (N × K) as the network gives them."""
+        return probabilities_of(logits, np.ones_like(self.a), np.zeros_like(self.b), self.single)
+
     def probabilities(self, logits: NDArray[Any]) -> Floats:
         """Return calibrated probabilities of logits, N × K."""
-        return calibrated(logits, self.a, self.b)
+        return probabilities_of(logits, self.a, self.b, self.single)
 
     def decide(self, logits: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which classes are said to occur, N × K."""
-        return np.asarray(self.probabilities(logits) >= self.thresholds)
+        return self.choose(self.probabilities(logits))
+
+    def choose(self, probability: Floats) -> NDArray[np.bool_]:
+        """Return which classes are said to occur at calibrated probabilities, N × K."""
+        return decided(probability, self.thresholds, self.single)
+
+
+def probabilities_of(logits: NDArray[Any], a: Floats, b: Floats, single: bool) -> Floats:
+    """Return the calibrated probabilities of logits (N × K) with slope ``a`` and offset ``b`` of each class."""
+    return softmax(np.asarray(logits, np.float64) * a + b) if single else calibrated(logits, a, b)
+
+
+def decided(probability: Floats, thresholds: Floats, single: bool) -> NDArray[np.bool_]:
+    """Return which classes are said to occur, N × K: the likeliest one, or all that reach their threshold."""
+    return one_hot(probability) if single else np.asarray(probability >= thresholds)
 
 
 def load_decisions(run: Path, classes: tuple[str, ...]) -> Decisions:
@@ -148,7 +185,7 @@ def load_decisions(run: Path, classes: tuple[str, ...]) -> Decisions:
     Raises:
         InputError: missing, broken, of other classes, or older than the predictions.
     """
-    values = _read(run / THRESHOLDS, ("made_from", "labels", "thresholds", "fallback"))
+    values = _read(run / THRESHOLDS, ("made_from", "kind", "labels", "thresholds", "fallback"))
     calibration = _read(run / CALIBRATION, ("made_from", "a", "b"))
     if values["made_from"] != calibration["made_from"]:
         raise InputError(f"{run / CALIBRATION}: does not belong to {THRESHOLDS}; run the thresholds job again")
@@ -160,7 +197,7 @@ def load_decisions(run: Path, classes: tuple[str, ...]) -> Decisions:
         classes=classes,
         a=np.array(calibration["a"], np.float64),
         b=np.array(calibration["b"], np.float64),
-        thresholds=np.array(values["thresholds"], np.float64),
+        thresholds=np.array([number(value) for value in values["thresholds"]], np.float64),
         fallback=np.array(values["fallback"], np.bool_),
         details=values,
     )

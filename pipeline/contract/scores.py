@@ -1,4 +1,4 @@
-"""Scores of multi-label predictions from their definitions: sums first, ratios last. numpy only, no torch.
+"""Scores of predictions, class by class, from their definitions: sums first, ratios last. numpy only, no torch.
 
 Classes that do not occur among the targets are *not measured*: their score is NaN and they stay out of macro means.
 """
@@ -79,6 +79,20 @@ def calibrated(logits: NDArray[Any], a: Floats, b: Floats) -> Floats:
     return sigmoid(np.asarray(logits, np.float64) * a + b)
 
 
+def softmax(logits: NDArray[Any]) -> Floats:
+    """Return ``exp(z_k) / Σ exp(z_j)`` of each row (N × K) in float64 without overflow."""
+    z = np.asarray(logits, np.float64)
+    powers = np.exp(z - z.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def one_hot(score: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return N × K flags of the largest score of each row (the first of several)."""
+    chosen = np.zeros(score.shape, np.bool_)
+    chosen[np.arange(len(score)), np.argmax(score, axis=1)] = True
+    return chosen
+
+
 @dataclass(frozen=True)
 class Cut:
     """The best place to cut a ranking in two, K values each; NaN for a class without positive targets."""
@@ -148,6 +162,12 @@ def log_loss(target: NDArray[Any], logits: NDArray[Any]) -> Floats:
     """Return the mean ``−ln p`` of what happened, of each class, in nats, from logits (N × K), without overflow."""
     signed = np.where(target > 0, -1.0, 1.0) * np.asarray(logits, np.float64)
     return np.asarray(np.logaddexp(0.0, signed).mean(axis=0))
+
+
+def log_loss_of(target: NDArray[Any], probability: Floats) -> Floats:
+    """Return the same as :func:`log_loss` from probabilities, which count as at least 1e-12 from 0 and 1."""
+    p = np.clip(probability, 1e-12, 1 - 1e-12)
+    return np.asarray(-np.where(target > 0, np.log(p), np.log1p(-p)).mean(axis=0))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Four forecasts that need no map, to be beaten: everything, the season, yesterday, and season with yesterday."""
+"""Forecasts that need no map or chart, to be beaten: everything, the season, yesterday, and season with yesterday."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract.scores import Floats, best_cut
+from pipeline.contract.scores import Floats, best_cut, one_hot
 from pipeline.evaluate.climate import (
     Days,
     climatology,
@@ -26,6 +26,8 @@ ALL_POSITIVE, CLIMATOLOGY, PERSISTENCE, BOTH = (
     "persistence",
     "climatology_and_persistence",
 )
+MAJORITY = "majority"
+"""Of single-label targets, instead of everything: always the class that is most frequent in training."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class LabelHistory:
     """M × K."""
     train: Flags
     """M."""
+    single: bool = False
+    """Whether each sample has exactly one class."""
+    dated: bool = True
+    """Whether days are real; without, only what needs no calendar is forecast."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,13 @@ class Forecast:
 def baselines(
     history: LabelHistory, tune_days: Days, tune_target: NDArray[Any], days: Days, fallback: float
 ) -> dict[str, Forecast]:
-    """Return the four baselines for ``days``: fitted on training days, thresholds tuned on ``tune_days``.
+    """Return the baselines for ``days``: fitted on training days, thresholds tuned on ``tune_days``.
 
     ``all_positive`` says yes to every class every day. ``climatology`` is the frequency of each class in training
     within 15 days of the year. ``persistence`` repeats the labels of the day before (the overall frequency where that
     day is not known). ``climatology_and_persistence`` is a logistic regression of each class on its climatology and
-    on all labels of the day before.
+    on all labels of the day before. Of single-label targets the likeliest class is said, and ``majority`` takes the
+    place of ``all_positive``.
 
     Args:
         history: labels of the store; the day before may be any day of it.
@@ -64,15 +71,27 @@ def baselines(
         days: N days to forecast.
         fallback: threshold of a class without positives among ``tune_days``.
     """
-    scores = _scores(history, np.concatenate([tune_days, days]))
-    ones = np.ones((len(days), tune_target.shape[1]))
-    forecasts = {ALL_POSITIVE: Forecast(ones, ones > 0)}
+    scores = _scores(history, np.concatenate([tune_days, days])) if history.dated else {}
+    forecasts = _constant(history, (len(days), tune_target.shape[1]))
     for name, score in scores.items():
+        if history.single:
+            inside = score[len(tune_days) :]
+            forecasts[name] = Forecast(inside, one_hot(inside))
+            continue
         cut = best_cut(tune_target, score[: len(tune_days)])
         threshold = np.where(np.isnan(cut.threshold), fallback, cut.threshold)
         inside = score[len(tune_days) :]
         forecasts[name] = Forecast(inside, inside >= threshold)
     return forecasts
+
+
+def _constant(history: LabelHistory, shape: tuple[int, int]) -> dict[str, Forecast]:
+    """Return the forecast that looks at nothing: every class, or always the most frequent one."""
+    if not history.single:
+        ones = np.ones(shape)
+        return {ALL_POSITIVE: Forecast(ones, ones > 0)}
+    frequency = np.broadcast_to(prior(history.target[history.train]), shape)
+    return {MAJORITY: Forecast(frequency, one_hot(frequency))}
 
 
 def _scores(history: LabelHistory, days: Days) -> dict[str, Floats]:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pipeline.core.config import Section
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same inputs would be judged otherwise, so that old reports are made anew."""
 
 

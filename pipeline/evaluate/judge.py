@@ -15,8 +15,9 @@ from pipeline.contract.scores import (
     calibration_error,
     f_score,
     log_loss,
+    log_loss_of,
     macro,
-    sigmoid,
+    one_hot,
 )
 from pipeline.evaluate.baselines import Forecast
 from pipeline.evaluate.bootstrap import ap_resamples, draw, f1_resamples, interval, macro_resamples
@@ -32,27 +33,37 @@ class Case:
 
     predictions: Predictions
     target: Flags
-    logits: Floats
+    score: Floats
+    """N × K: ranks the samples of each class; logits where classes are judged by themselves, else probabilities."""
+    raw: Floats
+    """N × K: probabilities as the network gives them."""
     probability: Floats
+    """N × K: calibrated."""
     chosen: Flags
     counted: Flags
     """K: classes that are not excluded from ``macro_f1_excluding``."""
 
     @property
     def model(self) -> Forecast:
-        """The model in the form the baselines have; its raw logits rank as its probabilities do."""
-        return Forecast(self.logits, self.chosen)
+        """The model in the form the baselines have."""
+        return Forecast(self.score, self.chosen)
+
+    @property
+    def untuned(self) -> Flags:
+        """N × K decisions without calibration and thresholds: each class at 0.5, or the likeliest."""
+        return one_hot(self.raw) if self.predictions.single else self.raw > 0.5
 
 
 def make_case(predictions: Predictions, decisions: Decisions, exclude: list[str]) -> Case:
     """Apply calibration and thresholds to the logits of a split."""
-    probability = decisions.probabilities(predictions.logits)
+    probability, raw = decisions.probabilities(predictions.logits), decisions.raw(predictions.logits)
     return Case(
         predictions=predictions,
         target=predictions.target > 0,
-        logits=np.asarray(predictions.logits, np.float64),
+        score=raw if predictions.single else np.asarray(predictions.logits, np.float64),
+        raw=raw,
         probability=probability,
-        chosen=probability >= decisions.thresholds,
+        chosen=decisions.choose(probability),
         counted=~np.isin(predictions.classes, exclude),
     )
 
@@ -66,7 +77,7 @@ def judge(case: Case, decisions: Decisions, baselines: dict[str, Forecast], conf
         "classification_report": classification_report(case.target, case.chosen, case.predictions.labels),
         "scores": {**model, **_other_scores(case)},
         "per_class": _per_class(case, decisions),
-        "kinds": by_kind(case.target, case.chosen, case.logits, case.predictions.kinds),
+        "kinds": by_kind(case.target, case.chosen, case.score, case.predictions.kinds),
         "baselines": {name: {**scores, **_baseline_classes(case, baselines[name])} for name, scores in others.items()},
         "best_baseline": best,
         "uplift": {key: model[key] - others[best[key]][key] for key in COMPARED},
@@ -105,11 +116,14 @@ def _occurrence(case: Case, exclude: list[str]) -> dict[str, Any]:
 
 
 def _other_scores(case: Case) -> dict[str, float]:
-    raw, at_half = sigmoid(case.logits), case.logits > 0
+    raw, untuned = case.raw, case.untuned
+    days = day_scores(case.target, case.chosen)
+    accuracy = {"accuracy": days["subset_accuracy"]} if case.predictions.single else {}
     return {
-        "macro_f1_at_half": macro(f_score(case.target, at_half)),
-        "micro_f1_at_half": micro_f1(case.target, at_half),
-        **day_scores(case.target, case.chosen),
+        **accuracy,
+        "macro_f1_at_half": macro(f_score(case.target, untuned)),
+        "micro_f1_at_half": micro_f1(case.target, untuned),
+        **days,
         "brier": float(brier(case.target, case.probability).mean()),
         "brier_before_calibration": float(brier(case.target, raw).mean()),
         "ece": float(calibration_error(case.target, case.probability).mean()),
@@ -118,20 +132,28 @@ def _other_scores(case: Case) -> dict[str, float]:
 
 
 def _per_class(case: Case, decisions: Decisions) -> dict[str, Any]:
-    raw = sigmoid(case.logits)
+    raw = case.raw
+    losses = _log_losses(case, decisions)
     return {
         "threshold": decisions.thresholds,
         "threshold_is_fallback": decisions.fallback,
         "prevalence": case.target.mean(axis=0),
-        "average_precision": average_precision(case.target, case.logits),
-        "f1_at_half": f_score(case.target, case.logits > 0),
+        "average_precision": average_precision(case.target, case.score),
+        "f1_at_half": f_score(case.target, case.untuned),
         "brier": brier(case.target, case.probability),
         "brier_before_calibration": brier(case.target, raw),
         "ece": calibration_error(case.target, case.probability),
         "ece_before_calibration": calibration_error(case.target, raw),
-        "log_loss": log_loss(case.target, case.logits * decisions.a + decisions.b),
-        "log_loss_before_calibration": log_loss(case.target, case.logits),
+        "log_loss": losses[0],
+        "log_loss_before_calibration": losses[1],
     }
+
+
+def _log_losses(case: Case, decisions: Decisions) -> tuple[Floats, Floats]:
+    """Return the log loss of each class after and before calibration."""
+    if case.predictions.single:
+        return log_loss_of(case.target, case.probability), log_loss_of(case.target, case.raw)
+    return log_loss(case.target, case.score * decisions.a + decisions.b), log_loss(case.target, case.score)
 
 
 def _baseline_classes(case: Case, forecast: Forecast) -> dict[str, Any]:
@@ -145,8 +167,9 @@ def _intervals(
     case: Case, baselines: dict[str, Forecast], best: dict[str, str], config: EvaluateConfig
 ) -> dict[str, Any]:
     """Return percentile intervals of the scores, and of the uplift over the best baseline on the same resamples."""
-    draws = draw(case.predictions.days, config.block_days, config.bootstrap, config.seed)
-    method = {"confidence": config.confidence, "resamples": config.bootstrap, "block_days": config.block_days}
+    block = config.block_days if case.predictions.dated else 1
+    draws = draw(case.predictions.days, block, config.bootstrap, config.seed)
+    method = {"confidence": config.confidence, "resamples": config.bootstrap, "block_days": block}
     if draws is None:
         return method | {"resamples": 0}
 

@@ -10,12 +10,13 @@ import numpy as np
 
 from pipeline.contract.predictions import (
     CALIBRATION,
+    SINGLE_LABEL,
     THRESHOLDS,
     Decisions,
     Predictions,
     is_fresh,
     load_decisions,
-    load_multi_label,
+    load_split,
     made_from,
     number,
     predictions_path,
@@ -66,7 +67,7 @@ def evaluate(config: EvaluateConfig, run: Path, store_folder: Path, fold: str = 
         InputError: predictions or thresholds are missing or old, the store is another one, or a class is unknown.
         EnvironmentFault: another process works in the folder, or it cannot be written.
     """
-    validation = load_multi_label(run, "val")
+    validation = load_split(run, "val")
     _check_excluded(config, validation)
     with exclusive(run):
         decisions = load_decisions(run, validation.labels)
@@ -79,7 +80,7 @@ def evaluate(config: EvaluateConfig, run: Path, store_folder: Path, fold: str = 
             path = run / f"{split}_report.json"
             if not is_fresh(path, stamp):
                 fresh = False
-                predictions = validation if split == "val" else load_multi_label(run, split)
+                predictions = validation if split == "val" else load_split(run, split)
                 report = _report(config, predictions, validation, decisions, labels)
                 write_json(path, report | {"made_from": stamp})
             report = read_json(path)
@@ -96,13 +97,16 @@ class _Labels:
     """What evaluation needs of the store: labels of all days, and which day is in which split."""
 
     def __init__(self, store: Store, fold: Fold) -> None:
-        days = store.column("date").astype("datetime64[D]")
+        dates = store.column("date")
+        dated = bool((dates != "").all())
+        days = dates.astype("datetime64[D]") if dated else np.arange(len(dates)).astype("datetime64[D]")
         train = np.zeros(len(days), np.bool_)
         train[fold.train] = True
         if not train.any():
             raise InputError(f"{store.folder}: fold {fold.name!r} has no training days, so there are no baselines")
         order = np.argsort(days, kind="stable")
-        self.history = LabelHistory(days[order], store.target[order], train[order])
+        single = store.spec.target.kind == SINGLE_LABEL
+        self.history = LabelHistory(days[order], store.target[order], train[order], single, dated)
         self.splits = {name: days[getattr(fold, name)] for name in SPLITS}
         self._ids = {name: store.column("id")[getattr(fold, name)] for name in SPLITS}
         self._classes, self._store = store.spec.target.classes, store.spec.version
@@ -119,7 +123,11 @@ class _Labels:
     def used_for(self) -> dict[str, Any]:
         """Return which years train, choose and judge, and on how many days."""
         return {
-            name: {"years": np.unique(year_of(days)), "days": len(days), "used_for": _PURPOSE[name]}
+            name: {
+                "years": np.unique(year_of(days)) if self.history.dated else [],
+                "days": len(days),
+                "used_for": _PURPOSE[name],
+            }
             for name, days in self.splits.items()
         }
 
@@ -152,6 +160,8 @@ def _report(
     flattery = decisions.details["cross_fit"]["flatters_by"]
     return {
         "split": predictions.split,
+        "kind": predictions.target_kind,
+        "dated": predictions.dated,
         "note": NOTES[predictions.split].format(lower=number(flattery)),
         "warnings": _warnings(judged, decisions),
         "days": len(predictions.dates),

@@ -13,9 +13,9 @@ from pipeline.contract.predictions import (
     Decisions,
     check_made_from,
     load_decisions,
-    load_multi_label,
+    load_split,
 )
-from pipeline.contract.scores import Floats, sigmoid
+from pipeline.contract.scores import Floats
 from pipeline.core.artifact import read_json
 from pipeline.core.errors import InputError
 
@@ -43,7 +43,18 @@ class Case:
     @property
     def period(self) -> str:
         """The first and last day, and how many there are."""
-        return f"{self.report['first']} to {self.report['last']}, {self.report['days']} days"
+        count = f"{self.report['days']} {self.unit}"
+        return f"{self.report['first']} to {self.report['last']}, {count}" if self.report["dated"] else count
+
+    @property
+    def unit(self) -> str:
+        """What is counted: days, or samples where a day may have several."""
+        return "samples" if self.decisions.single or not self.report["dated"] else "days"
+
+    @property
+    def how(self) -> str:
+        """How classes are decided on."""
+        return "of the likeliest class" if self.decisions.single else "at the tuned thresholds"
 
 
 def report_path(run: Path, split: str) -> Path:
@@ -57,7 +68,7 @@ def load_case(run: Path, split: str) -> Case:
     Raises:
         InputError: something is missing, or older than what it was made from.
     """
-    predictions = load_multi_label(run, split)
+    predictions = load_split(run, split)
     decisions = load_decisions(run, predictions.labels)
     path = report_path(run, split)
     if not path.exists():
@@ -69,9 +80,9 @@ def load_case(run: Path, split: str) -> Case:
         split=split,
         labels=predictions.labels,
         target=predictions.target > 0,
-        raw=sigmoid(predictions.logits),
+        raw=decisions.raw(predictions.logits),
         probability=probability,
-        chosen=probability >= decisions.thresholds,
+        chosen=decisions.choose(probability),
         decisions=decisions,
         report=report,
     )

@@ -19,8 +19,8 @@ def pr_curves(case: Case, columns: int) -> Figure:
     """Draw precision over recall for each class, the chosen threshold, and the share of days as the line of chance."""
     entries = [
         key("model", MODEL, "-"),
-        key("tuned threshold", OTHER, marker="o"),
-        key("share of days (chance)", BASE, DASHED),
+        key("likeliest class" if case.decisions.single else "tuned threshold", OTHER, marker="o"),
+        key(f"share of {case.unit} (chance)", BASE, DASHED),
     ]
     title = f"{case.split}: precision and recall"
     figure, axes = panels(len(case.labels), columns, _SIZE, title, case.period, entries)
@@ -54,7 +54,7 @@ def reliability(case: Case, columns: int) -> Figure:
     """Draw how often a class occurred over how probable it was said to be, before and after calibration."""
     entries = [
         key("before calibration", BASE, "-", "o", filled=False),
-        key("calibrated (larger dots: more days)", MODEL, "-", "o"),
+        key(f"calibrated (larger dots: more {case.unit})", MODEL, "-", "o"),
     ]
     title = f"{case.split}: reliability of probabilities"
     figure, axes = panels(len(case.labels), columns, _SIZE, title, case.period, entries)

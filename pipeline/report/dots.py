@@ -20,7 +20,7 @@ def score_dots(case: Case) -> Figure:
     report, last = case.report, len(case.labels) + 0.35
     best = report["best_baseline"]["macro_f1"]
     baseline = report["baselines"][best]
-    title = f"{case.split}: F1 at the tuned thresholds"
+    title = f"{case.split}: F1 {case.how}"
     figure = new_figure(6.8, 0.25 * len(case.labels) + 1.2, title, case.period, _legend(report, best))
     axis = figure.subplots()
     for k, label in enumerate(case.labels):
@@ -30,7 +30,7 @@ def score_dots(case: Case) -> Figure:
     macro = report["scores"]["macro_f1"]
     _row(axis, last, macro, report["intervals"].get("macro_f1"), baseline["macro_f1"])
     _numbers(axis, last, figure_of(macro), str(report["days"]), weight="bold")
-    _numbers(axis, -1.0, "F1", "days", color=BASE)
+    _numbers(axis, -1.0, "F1", case.unit, color=BASE)
     axis.axhline(last - 0.68, color=BASE, linewidth=0.6)
     _frame(axis, case.labels, last)
     return figure

@@ -20,6 +20,7 @@ from pipeline.report.confusion import confusion_matrices
 from pipeline.report.curves import pr_curves, reliability
 from pipeline.report.dots import score_dots
 from pipeline.report.loss import loss_curve
+from pipeline.report.matrix import confusion_matrix
 from pipeline.report.style import look, save
 from pipeline.report.table import score_table, show
 
@@ -78,16 +79,28 @@ def _draw(config: ReportConfig, run: Path, cases: list[Case]) -> list[str]:
     history = read_json(run / HISTORY)
     pictures: dict[str, Callable[[], Figure]] = {"loss_curve.png": lambda: loss_curve(history, run.name)}
     for case in cases:
-        pictures |= _of_split(case, config.columns)
-    with look(cases[0].labels):
+        pictures |= _of_split(case, config)
+    with look([*cases[0].labels, *_texts(config)]):
         for name, draw in pictures.items():
             save(draw(), run / FIGURES / name, config.dpi)
     return list(pictures)
 
 
-def _of_split(case: Case, columns: int) -> dict[str, Callable[[], Figure]]:
+def _texts(config: ReportConfig) -> list[str]:
+    matrix = config.confusion_matrix
+    return [matrix.title, matrix.xlabel, matrix.ylabel]
+
+
+def _of_split(case: Case, config: ReportConfig) -> dict[str, Callable[[], Figure]]:
+    columns = config.columns
+
+    def confusion() -> Figure:
+        if case.decisions.single:
+            return confusion_matrix(case, config.confusion_matrix)
+        return confusion_matrices(case, columns)
+
     return {
-        f"confusion_{case.split}.png": lambda: confusion_matrices(case, columns),
+        f"confusion_{case.split}.png": confusion,
         f"pr_curves_{case.split}.png": lambda: pr_curves(case, columns),
         f"reliability_{case.split}.png": lambda: reliability(case, columns),
         f"scores_{case.split}.png": lambda: score_dots(case),

@@ -55,6 +55,8 @@ def _cells(row: dict[str, Any], average_precision: float | None, threshold: str)
 def _comparison(case: Case) -> Table:
     report = case.report
     scores = {"map": "mAP", "macro_f1": "macro F1", "micro_f1": "micro F1"}
+    if case.decisions.single:
+        scores["micro_f1"] = "accuracy"
     if report["excluded"]:
         scores["macro_f1_excluding"] = f"macro F1 without {', '.join(report['excluded'])}"
     table = Table(box=None, pad_edge=False)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipeline.core.config import Section
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same settings would give other thresholds, so that old ones are made anew."""
 
 
@@ -20,7 +20,10 @@ class ThresholdsConfig(Section):
     fallback: float = Field(0.7, gt=0, lt=1)
     """Threshold of a class without positives in validation."""
     calibration: Literal["none", "temperature", "platt"] = "platt"
-    """Per class, drawn toward identity by ``calibration_prior``; thresholds apply to calibrated probabilities."""
+    """Per class, drawn toward identity by ``calibration_prior``; thresholds apply to calibrated probabilities.
+
+    Of single-label targets one temperature for all classes, with ``platt`` also an offset a class.
+    """
     calibration_prior: float = Field(5.0, ge=0)
     """Strength of the pull toward identity, in pseudo-positives."""
     shrinkage: float = Field(0.0, ge=0)

@@ -8,10 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract.scores import Cut, Floats, best_cut, calibrated, f_score, log_loss, logit, macro, sigmoid
+from pipeline.contract.predictions import decided, probabilities_of
+from pipeline.contract.scores import (
+    Cut,
+    Floats,
+    best_cut,
+    calibrated,
+    f_score,
+    log_loss,
+    log_loss_of,
+    logit,
+    macro,
+    sigmoid,
+)
 from pipeline.core.errors import InputError
 from pipeline.thresholds.calibrate import calibrate
 from pipeline.thresholds.config import ThresholdsConfig
+from pipeline.thresholds.multiclass import calibrate_softmax
 
 
 @dataclass(frozen=True)
@@ -22,20 +35,36 @@ class Fitted:
     b: Floats
     thresholds: Floats
     fallback: NDArray[np.bool_]
+    single: bool = False
+    """Whether exactly one class is said of each sample; thresholds are NaN then."""
+
+    def probabilities(self, logits: NDArray[Any]) -> Floats:
+        """Return calibrated probabilities, N × K."""
+        return probabilities_of(logits, self.a, self.b, self.single)
 
     def decide(self, logits: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which classes are said to occur, N × K."""
-        return np.asarray(calibrated(logits, self.a, self.b) >= self.thresholds)
+        return decided(self.probabilities(logits), self.thresholds, self.single)
+
+    def log_loss(self, logits: NDArray[Any], target: NDArray[Any]) -> Floats:
+        """Return the log loss of each class's calibrated probabilities, K values."""
+        if self.single:
+            return log_loss_of(target, self.probabilities(logits))
+        return log_loss(target, np.asarray(logits, np.float64) * self.a + self.b)
 
 
-def fit(logits: NDArray[Any], target: NDArray[Any], config: ThresholdsConfig) -> Fitted:
+def fit(logits: NDArray[Any], target: NDArray[Any], config: ThresholdsConfig, single: bool = False) -> Fitted:
     """Calibrate each class, then put its threshold where Fβ is largest.
 
     Args:
         logits: N × K.
         target: N × K, 0 or 1.
         config: the settings.
+        single: exactly one class is true: all are calibrated together, and the likeliest is chosen.
     """
+    if single:
+        a, b = calibrate_softmax(logits, target, config.calibration, config.calibration_prior)
+        return Fitted(a, b, np.full(len(a), np.nan), np.zeros(len(a), np.bool_), single=True)
     a, b = calibrate(logits, target, config.calibration, config.calibration_prior)
     probability = calibrated(logits, a, b)
     cut = best_cut(target, probability, config.beta, config.minimum_precision)
@@ -75,7 +104,11 @@ class CrossFit:
 
 
 def cross_fit(
-    logits: NDArray[Any], target: NDArray[Any], config: ThresholdsConfig, dates: Dates | None = None
+    logits: NDArray[Any],
+    target: NDArray[Any],
+    config: ThresholdsConfig,
+    dates: Dates | None = None,
+    single: bool = False,
 ) -> CrossFit:
     """Fit on all blocks of days but one and decide that one, for each block in turn.
 
@@ -87,6 +120,7 @@ def cross_fit(
         target: N × K, 0 or 1.
         config: the settings.
         dates: N days; consecutive ones if not given.
+        single: exactly one class is true.
 
     Raises:
         InputError: too few days to leave a block out.
@@ -102,10 +136,9 @@ def cross_fit(
                 f"validation has {len(days)} labelled days, too few to hold some out of the tuning of thresholds; "
                 "give store.split.val more years"
             )
-        fitted = fit(logits[others], target[others], config)
+        fitted = fit(logits[others], target[others], config, single)
         decisions[block] = fitted.decide(logits[block])
-        scaled = np.asarray(logits[block], np.float64) * fitted.a + fitted.b
-        loss += log_loss(target[block], scaled) * len(block) / len(days)
+        loss += fitted.log_loss(logits[block], target[block]) * len(block) / len(days)
     return CrossFit(len(blocks), decisions, loss)
 
 

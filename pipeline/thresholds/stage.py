@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from pipeline.contract.predictions import (
     THRESHOLDS,
     Predictions,
     is_fresh,
-    load_multi_label,
+    load_split,
     made_from,
     number,
     predictions_path,
 )
-from pipeline.contract.scores import calibrated, f_score, log_loss
+from pipeline.contract.scores import f_score
 from pipeline.core.artifact import read_json, write_json
 from pipeline.core.config import signature
 from pipeline.core.errors import shorten
@@ -46,7 +46,7 @@ def fit_thresholds(config: ThresholdsConfig, run: Path) -> Written:
         InputError: there are no validation predictions.
         EnvironmentFault: another process works in the folder, or it cannot be written.
     """
-    predictions = load_multi_label(run, SPLIT)
+    predictions = load_split(run, SPLIT)
     settings = [FORMAT, signature(config)]
     with exclusive(run):
         stamp = made_from(settings, run, [predictions_path(run, SPLIT).name])
@@ -58,8 +58,9 @@ def fit_thresholds(config: ThresholdsConfig, run: Path) -> Written:
 
 
 def _write(config: ThresholdsConfig, run: Path, predictions: Predictions, stamp: dict[str, Any]) -> None:
-    logits, target = predictions.logits, predictions.target
-    fitted, crossed = fit(logits, target, config), cross_fit(logits, target, config, predictions.days)
+    logits, target, single = predictions.logits, predictions.target, predictions.single
+    fitted = fit(logits, target, config, single)
+    crossed = cross_fit(logits, target, config, predictions.days, single)
     _warn_of_rare(predictions, fitted)
     write_json(run / CALIBRATION, _calibration(config, predictions, fitted, crossed) | {"made_from": stamp})
     write_json(run / THRESHOLDS, _thresholds(config, predictions, fitted, crossed) | {"made_from": stamp})
@@ -68,14 +69,15 @@ def _write(config: ThresholdsConfig, run: Path, predictions: Predictions, stamp:
 def _calibration(
     config: ThresholdsConfig, predictions: Predictions, fitted: Fitted, crossed: CrossFit
 ) -> dict[str, Any]:
-    scaled = np.asarray(predictions.logits, np.float64) * fitted.a + fitted.b
+    logits, target = predictions.logits, predictions.target
+    same = replace(fitted, a=np.ones_like(fitted.a), b=np.zeros_like(fitted.b))
     return {
         "kind": config.calibration,
         "labels": predictions.labels,
         "a": fitted.a,
         "b": fitted.b,
-        "log_loss_before": log_loss(predictions.target, predictions.logits),
-        "log_loss_after": log_loss(predictions.target, scaled),
+        "log_loss_before": same.log_loss(logits, target),
+        "log_loss_after": fitted.log_loss(logits, target),
         "log_loss_cross_fit": crossed.log_loss,
     }
 
@@ -84,8 +86,9 @@ def _thresholds(
     config: ThresholdsConfig, predictions: Predictions, fitted: Fitted, crossed: CrossFit
 ) -> dict[str, Any]:
     target = predictions.target
-    decisions = calibrated(predictions.logits, fitted.a, fitted.b) >= fitted.thresholds
+    decisions = fitted.decide(predictions.logits)
     return {
+        "kind": predictions.target_kind,
         "labels": predictions.labels,
         "thresholds": fitted.thresholds,
         "fallback": fitted.fallback,

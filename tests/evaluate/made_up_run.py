@@ -60,6 +60,8 @@ def make(
     skill: float = 2.2,
     seed: int = 0,
     days_a_year: int = 366,
+    single: bool = False,
+    dated: bool = True,
 ) -> MadeUp:
     """Write derived manifest, store, config and a run with predictions under ``home`` (use it as ``ISOBAR_HOME``)."""
     rng = np.random.default_rng(seed)
@@ -69,6 +71,8 @@ def make(
     target = labels(days, len(classes), rng, rare)
     year = days.astype("datetime64[Y]").astype(int) + 1970
     target[np.ix_(np.isin(year, years[1] + years[2]), absent)] = 0
+    if single:
+        target = np.eye(len(classes), dtype=np.uint8)[np.argmax(target * rng.random(target.shape), axis=1)]
     marks = np.select([np.isin(year, part) for part in years], ["train", "val", "test"], "gap")
     home.mkdir(parents=True, exist_ok=True)
     config_path = home / "made_up.yaml"
@@ -76,29 +80,32 @@ def make(
     config = load(config_path, Experiment).config
     empty = DerivedSpec("made_up", "UTC", {}, {}, (), (), (), (), True)
     empty.save(config.derived_folder())
-    kinds = rng.choice(["single", "composite", "transition"], len(days), p=[0.6, 0.33, 0.07])
-    store = _store(config.store_folder(), classes, days, target, marks, kinds)
+    kinds = rng.choice(["single", "composite", "transition"], len(days), p=[1, 0, 0] if single else [0.6, 0.33, 0.07])
+    dates = days.astype(str) if dated else np.full(len(days), "")
+    ids = days.astype(str)
+    kind = "single_label" if single else "multi_label"
+    store = _store(config.store_folder(), classes, ids, dates, target, marks, kinds, kind)
     run = config.run().path
-    _run(run, config, classes, days, target, marks, kinds, rng, skill)
+    _run(run, config, classes, ids, dates, target, marks, kinds, rng, skill, kind)
     return MadeUp(home, config_path, config, run, store)
 
 
-def _store(folder: Path, classes, days, target, marks, kinds) -> Path:
+def _store(folder: Path, classes, ids, dates, target, marks, kinds, kind: str) -> Path:
     folder.mkdir(parents=True)
     with writing(folder / "target.npy") as part, part.open("wb") as stream:
         np.save(stream, target)
     with (folder / "index.csv").open("w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream)
         rows.writerow([*INDEX_COLUMNS, "default"])
-        for day, kind, mark in zip(days.astype(str), kinds, marks, strict=True):
-            rows.writerow([day, f"{day}T00:00", day, "", kind, day[:4], mark])
+        for name, day, label_kind, mark in zip(ids, dates, kinds, marks, strict=True):
+            rows.writerow([name, f"{name}T00:00" if day else "", day, "", label_kind, name[:4], mark])
     write_json(folder / "scale.json", {"folds": {"default": {}}})
     spec = StoreSpec(
         dataset="made_up",
         version=folder.name,
-        samples=len(days),
+        samples=len(ids),
         inputs={},
-        target=TargetSpec("multi_label", classes),
+        target=TargetSpec(kind, classes),
         folds=("default",),
         latitude=(),
         longitude=(),
@@ -110,22 +117,23 @@ def _store(folder: Path, classes, days, target, marks, kinds) -> Path:
     return folder
 
 
-def _run(run: Path, config: Experiment, classes, days, target, marks, kinds, rng, skill: float) -> None:
+def _run(
+    run: Path, config: Experiment, classes, ids, dates, target, marks, kinds, rng, skill: float, kind: str
+) -> None:
     run.mkdir(parents=True)
     (run / "config.yaml").write_text(dump(config), encoding="utf-8")
     write_json(run / "run.json", {"job": "train", "status": "done"})
     for split in ("val", "test"):
         rows = marks == split
         if rows.any():
-            ids = days[rows].astype(str)
             Predictions(
                 logits_for(target[rows], rng, skill),
                 target[rows],
-                ids,
-                ids,
+                ids[rows],
+                dates[rows],
                 kinds[rows].astype(str),
                 np.array(classes),
-                "multi_label",
+                kind,
                 split,
                 config.store_folder().name,
             ).save(run / f"predictions_{split}.npz")

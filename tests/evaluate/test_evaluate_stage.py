@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from pipeline.contract.predictions import load_decisions, load_multi_label
+from pipeline.contract.predictions import load_decisions, load_split
 from pipeline.core.artifact import read_json, write_json
 from pipeline.core.errors import InputError
 from pipeline.evaluate.config import EvaluateConfig
@@ -40,7 +40,7 @@ def judged(made: MadeUp, split: str = "test", config: EvaluateConfig = FAST) -> 
 
 def with_logits(made: MadeUp, function) -> MadeUp:
     for split in ("val", "test"):
-        predictions = load_multi_label(made.run, split)
+        predictions = load_split(made.run, split)
         logits = function(predictions.target).astype(np.float32)
         replace(predictions, logits=logits).save(made.run / f"predictions_{split}.npz")
     fit_thresholds(ThresholdsConfig(), made.run)
@@ -75,7 +75,7 @@ def test_reversed_predictions_score_below_chance(made: MadeUp):
 
 def test_scores_are_those_of_sklearn_at_the_written_thresholds(made: MadeUp):
     report = judged(made)
-    predictions = load_multi_label(made.run, "test")
+    predictions = load_split(made.run, "test")
     chosen = load_decisions(made.run, predictions.labels).decide(predictions.logits)
     target, present = predictions.target, [0, 1, 2]
     theirs = sk.classification_report(target[:, present], chosen[:, present], output_dict=True, zero_division=0)
@@ -175,7 +175,7 @@ def test_other_thresholds_make_other_reports(made: MadeUp):
 
 
 def test_stale_thresholds_are_refused(made: MadeUp):
-    predictions = load_multi_label(made.run, "val")
+    predictions = load_split(made.run, "val")
     replace(predictions, logits=predictions.logits + 1).save(made.run / "predictions_val.npz")
     with pytest.raises(InputError, match=r"made from another predictions_val\.npz .* run the thresholds job again"):
         evaluate(FAST, made.run, made.store)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.contract.predictions import Predictions, load_decisions, load_multi_label, load_predictions, number
+from pipeline.contract.predictions import Predictions, load_decisions, load_predictions, load_split, number
 from pipeline.core.artifact import write_json
 from pipeline.core.errors import InputError
 
@@ -33,7 +33,7 @@ def test_round_trip_and_equal_bytes(tmp_path: Path):
     example().save(first)
     example().save(second)
     assert first.read_bytes() == second.read_bytes()
-    back = load_multi_label(tmp_path, "val")
+    back = load_split(tmp_path, "val")
     assert back.labels == ("西", "B", "C")
     assert np.array_equal(back.logits, example().logits)
     assert back.days.astype(str).tolist() == ["2001-01-01", "2001-01-02"]
@@ -65,23 +65,23 @@ def test_inconsistent_contents(tmp_path: Path, change: dict, message: str):
         load_predictions(path)
 
 
-def test_what_a_multi_label_stage_refuses(tmp_path: Path):
+def test_what_a_stage_refuses(tmp_path: Path):
     with pytest.raises(InputError, match=r"predictions_val\.npz: no such file; train first"):
-        load_multi_label(tmp_path, "val")
-    replace(example(), target_kind="single_label").save(tmp_path / "predictions_val.npz")
-    with pytest.raises(InputError, match="'single_label'"):
-        load_multi_label(tmp_path, "val")
+        load_split(tmp_path, "val")
+    replace(example(), target_kind="ranking").save(tmp_path / "predictions_val.npz")
+    with pytest.raises(InputError, match="unknown kind 'ranking'"):
+        load_split(tmp_path, "val")
     empty = {name: getattr(example(), name)[:0] for name in ("logits", "target", "ids", "dates", "kinds")}
     replace(example(), **empty).save(tmp_path / "predictions_val.npz")
-    with pytest.raises(InputError, match=r"holds no days; give store\.split\.val"):
-        load_multi_label(tmp_path, "val")
+    with pytest.raises(InputError, match=r"holds no samples; give store\.split\.val"):
+        load_split(tmp_path, "val")
 
 
 def test_decisions_that_lack_a_key(tmp_path: Path):
     with pytest.raises(InputError, match=r"thresholds\.json: no such file; run the thresholds job first"):
         load_decisions(tmp_path, ("A",))
     write_json(tmp_path / "thresholds.json", {"labels": ["A"], "made_from": {"files": {}}})
-    with pytest.raises(InputError, match="lacks thresholds, fallback"):
+    with pytest.raises(InputError, match="lacks kind, thresholds, fallback"):
         load_decisions(tmp_path, ("A",))
 
 

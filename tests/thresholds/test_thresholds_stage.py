@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.contract.predictions import load_decisions, load_multi_label
+from pipeline.contract.predictions import load_decisions, load_split
 from pipeline.contract.scores import f_score
 from pipeline.core.artifact import read_json
 from pipeline.core.errors import EnvironmentFault, InputError
@@ -36,7 +36,7 @@ def run_job(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_writes_what_reproduces_its_own_scores(made: MadeUp):
     done = fit_thresholds(ThresholdsConfig(), made.run)
     values = read_json(made.run / "thresholds.json")
-    predictions = load_multi_label(made.run, "val")
+    predictions = load_split(made.run, "val")
     decisions = load_decisions(made.run, predictions.labels)
     f1 = f_score(predictions.target, decisions.decide(predictions.logits))
     assert f1[:3].tolist() == values["f_beta"][:3]
