@@ -482,7 +482,7 @@ def test_faults_strike_one_file_of_a_folder_and_every_group(tmp_path: Path) -> N
         ({"groups": ()}, "1 group"),
         ({"types": ("7",)}, "World.types: unknown name '7'"),
         ({"per": "week"}, "month, year"),
-        ({"layout": "new"}, "cds, old, old_expver, zip"),
+        ({"layout": "new"}, "cds, grib, old, old_expver, zip"),
         ({"days": 0}, "≥ 1 day"),
         ({"lat_points": 1}, "≥ 2 × 2 points"),
     ],

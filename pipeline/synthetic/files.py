@@ -4,6 +4,7 @@
 ``expver``, float32. ``old``: until 2024 (grib_to_netcdf): NetCDF 3, ``time`` in hours since 1900, ``level`` only
 where there are several, int16 with scale and offset. ``old_expver``: the same with an ``expver`` dimension, final data
 (1) for the first two thirds of the file, preliminary (5) for the rest. ``zip``: a ZIP archive under the name ``.nc``.
+``grib``: GRIB 1 under the name ``.nc`` (:mod:`pipeline.synthetic.grib`).
 """
 
 from __future__ import annotations
@@ -75,6 +76,9 @@ VARIABLES = {
     "tcsw": Variable("Total column snow water", "unknown", "kg m**-2", 228090, 0, 8),
 }  # fmt: skip
 
+ACCUMULATED = ("tp",)
+"""Variables that are sums over the hour before the valid time; the CDS keeps them in files of their own."""
+
 # One request of the CDS each: variables and pressure levels [hPa].
 GROUPS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "msl": (("msl",), ()),
@@ -114,6 +118,22 @@ class Header:
     names: tuple[str, ...]
     units: dict[str, str | None] = field(default_factory=dict)
     """Units that differ from the variable's own; ``None``: no attribute."""
+    final_until: int | None = None
+    """Times after this one [s since 1970] are preliminary (ERA5T, expver 0005); ``None``: all final."""
+
+    @property
+    def step_type(self) -> str:
+        """``accum`` for a file of accumulated variables, else ``instant``."""
+        return "accum" if set(self.names) <= set(ACCUMULATED) else "instant"
+
+    def version(self, seconds: int) -> str:
+        """Return the experiment version of a time: ``0001`` final, ``0005`` preliminary."""
+        return "0005" if self.final_until is not None and seconds > self.final_until else "0001"
+
+    def spacing(self, name: str) -> float:
+        """Return the distance of the points of ``latitude`` or ``longitude`` [degrees]; 0 of a single one."""
+        values = _coordinate(name, self)
+        return round(abs(float(values[1] - values[0])), 6) if len(values) > 1 else 0.0
 
     @property
     def dims(self) -> dict[str, int]:
@@ -137,7 +157,7 @@ class Content:
 
 def create(dataset: netCDF4.Dataset, header: Header) -> None:
     """Lay out today's CDS file in an empty data set; the caller fills the variables."""
-    step = "accum" if header.names == ("tp",) else "instant"
+    step = header.step_type
     dataset.setncatts(
         {
             "GRIB_centre": "ecmf",
@@ -175,9 +195,9 @@ def _create_coordinates(dataset: netCDF4.Dataset, header: Header) -> None:
         fill = None if name == "valid_time" else np.nan
         dataset.createVariable(name, values.dtype, (name,), fill_value=fill).setncatts(text)
         dataset[name][:] = values
-    ascending = bool(header.latitude[0] < header.latitude[-1])
-    dataset["latitude"].stored_direction = "increasing" if ascending else "decreasing"
-    dataset.createVariable("expver", str, ("valid_time",))[:] = np.full(len(header.times), "0001", object)
+    dataset["latitude"].stored_direction = "increasing" if header.latitude[0] < header.latitude[-1] else "decreasing"
+    versions = np.array([header.version(int(seconds)) for seconds in header.times], object)
+    dataset.createVariable("expver", str, ("valid_time",))[:] = versions
 
 
 def _coordinate(name: str, header: Header) -> NDArray[Any]:
@@ -206,9 +226,9 @@ def _attributes(name: str, header: Header, step: str) -> dict[str, object]:
         "GRIB_cfName": variable.standard_name,
         "GRIB_cfVarName": name,
         "GRIB_gridDefinitionDescription": "Latitude/Longitude Grid",
-        "GRIB_iDirectionIncrementInDegrees": round(float(lon[1] - lon[0]), 6),
+        "GRIB_iDirectionIncrementInDegrees": header.spacing("longitude"),
         "GRIB_iScansNegatively": np.int64(0),
-        "GRIB_jDirectionIncrementInDegrees": round(abs(float(lat[1] - lat[0])), 6),
+        "GRIB_jDirectionIncrementInDegrees": header.spacing("latitude"),
         "GRIB_jPointsAreConsecutive": np.int64(0),
         "GRIB_jScansPositively": np.int64(lat[0] < lat[-1]),
         "GRIB_latitudeOfFirstGridPointInDegrees": float(lat[0]),
@@ -295,12 +315,18 @@ def relayout(path: Path, layout: str) -> None:
 
 
 def _write_zip(part: Path, path: Path, content: Content) -> None:
-    step = "accum" if content.header.names == ("tp",) else "instant"
+    step = content.header.step_type
     # A fixed date, so that the same world gives the same bytes.
     member = zipfile.ZipInfo(f"data_stream-oper_stepType-{step}.nc", date_time=(2025, 1, 1, 0, 0, 0))
     member.compress_type = zipfile.ZIP_DEFLATED
     with zipfile.ZipFile(part, "w") as archive:
         archive.writestr(member, path.read_bytes())
+
+
+def _write_grib(part: Path, path: Path, content: Content) -> None:
+    from pipeline.synthetic.grib import write_grib  # ecCodes is an extra that only this layout needs
+
+    write_grib(part, content)
 
 
 def _write_old(part: Path, path: Path, content: Content) -> None:
@@ -369,4 +395,5 @@ LAYOUTS: dict[str, Callable[[Path, Path, Content], None]] = {
     "old": _write_old,
     "old_expver": _write_old_expver,
     "zip": _write_zip,
+    "grib": _write_grib,
 }
