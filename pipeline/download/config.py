@@ -14,6 +14,10 @@ ARCO = "gs://gcp-public-data-arco-era5/ar/full_37-1h-0p25deg-chunk-1.zarr-v3"
 """The public copy of ERA5 in Zarr (Carver and Merose, 2023), read without a key."""
 
 
+FIRST_DAY = date(1940, 1, 1)
+"""Of ERA5."""
+
+
 class Row(Section):
     """One row of the table of requests."""
 
@@ -57,7 +61,7 @@ class DownloadConfig(Section):
     start: date | None = None
     """First day (UTC)."""
     end: date | None = None
-    """Last day (UTC); empty: the latest that the source has."""
+    """Last day (UTC); empty: the latest that the source has (``cds``: six days ago)."""
     hours: list[int] = Field(default=[0], min_length=1)
     """UTC hours of the day."""
     area: list[float] = Field(default=[90.0, -180.0, -90.0, 179.75], min_length=4, max_length=4)
@@ -74,11 +78,13 @@ class DownloadConfig(Section):
     in_flight: int = runtime(4, ge=1, le=50)
     """Requests that wait or run at the data centre at one time."""
     attempts: int = runtime(10, ge=1)
-    """Tries of one request before the job gives up on it."""
+    """Tries of one request before the job gives up on it and goes on with the others."""
     poll_seconds: float = runtime(60.0, gt=0)
     """Longest pause between two questions about a request; the first pauses are shorter."""
     timeout_seconds: float = runtime(120.0, gt=0)
     """How long a silent connection is waited for."""
+    outage_hours: float = runtime(12.0, gt=0)
+    """How long a data centre that does not answer anything is waited for."""
     dry_run: bool = runtime(False)
     """Print the plan and stop."""
     refresh: bool = runtime(False)
@@ -90,6 +96,13 @@ class DownloadConfig(Section):
     @classmethod
     def _real_hours(cls, hours: list[int]) -> list[int]:
         return checked_hours(hours)
+
+    @field_validator("start")
+    @classmethod
+    def _within_era5(cls, day: date | None) -> date | None:
+        if day and day < FIRST_DAY:
+            raise ValueError(f"ERA5 begins on {FIRST_DAY}; found {day}")
+        return day
 
     @field_validator("area")
     @classmethod
