@@ -1,30 +1,34 @@
-"""Turn derived months into one store: standardised arrays, targets and splits, with a preflight report.
+"""Turn derived months, or images and series, into one store: arrays, targets and splits, with a preflight report.
 
     python jobs/store.py configs/demo.yaml
-    python jobs/store.py configs/natlantic.yaml store.coarsen=2 store.dtype=float16
+    python jobs/store.py configs/natlantic.yaml store.coarsen=2 store.dtype=float16 --check
 
-Reads   data/derived/<dataset>-<hash8>/
-Writes  data/store/<dataset>/<version>/: grid.npy, scalars.npy, target.npy, index.csv, scale.json, store.json
+Reads   data/derived/<dataset>-<hash8>/, or the images and series that the settings name
+Writes  data/store/<dataset>/<version>/: grid.npy, image.npy, series.npy …, target.npy, index.csv, store.json …
 Takes   a second for small maps, minutes for ten years at full resolution; stopped anywhere, it goes on
 """
 
 from pipeline.core.job import Job, Outcome, job_main
-from pipeline.experiment import Experiment
+from pipeline.experiment import Experiment, home
 
 
 def main(job: Job[Experiment]) -> Outcome:
     """Build the store that the settings name, unless it is there, and print its preflight."""
     config = job.config
-    folder = config.store_folder()
-    what = "fresh already" if folder.exists() else "wrote"
-    from pipeline.store.preflight import table
-    from pipeline.store.stage import build_store  # numpy: only now that every setting is known to be right
+    # numpy and Pillow: only now that every setting is known to be right
+    if config.store.images is not None:
+        from pipeline.store.images.stage import build_or_check
 
-    spec = build_store(config.store, config.derived_folder(), folder, config.dataset_name, job.interrupt)
-    print(table(spec.preflight))
-    shapes = ", ".join(f"{name} {' × '.join(map(str, one.shape))}" for name, one in spec.inputs.items())
-    return Outcome(f"{what}: {folder} ({spec.samples} samples of {shapes})", job.again("train"))
+        text, wrote = build_or_check(config.store, config.store_root(), home(), config.dataset_name, job.interrupt)
+    else:
+        from pipeline.store.stage import build_or_check_maps
+
+        folder = config.store_folder()
+        derived = config.derived_folder()
+        text, wrote = build_or_check_maps(config.store, derived, folder, config.dataset_name, job.interrupt)
+    print(text)
+    return Outcome(wrote, "" if config.store.check else job.again("train"))
 
 
 if __name__ == "__main__":
-    job_main(main, Experiment, __doc__)
+    job_main(main, Experiment, __doc__, {"--check": "store.check"})

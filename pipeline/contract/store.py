@@ -1,10 +1,12 @@
 """store → train, evaluate: named arrays over samples, targets, an index, splits and their scale.
 
 ``store.json``   :class:`StoreSpec`: inputs, classes, counts, files with checksums, upstream version
-``<input>.npy``  N × per-sample shape, **standardised by the default fold's training days**; NaN where missing
+``<input>.npy``  N × per-sample shape, **standardised by the default fold's training days**; NaN where missing;
+                 ``image.npy`` alone holds plain uint8, which no fold changes
 ``target.npy``   N × K uint8
 ``index.csv``    one row a sample: id, time, date, label, kind, group, then one column a fold with train|val|test|gap
 ``scale.json``   per fold and input: mean, std and count of each channel over the fold's training days, physical units
+                 (images: of value / 255; series: each row that occurs in a training window once)
 ``moments.npz``  count, mean and summed squares of each sample and channel (N × C), so that the statistics of any
                  further set of days are one sum; only the store stage writes it
 
@@ -23,12 +25,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.contract.pointer import image_store_version as image_store_version
 from pipeline.core.artifact import check_files, read_json
 from pipeline.core.errors import InputError, shorten
 
 FORMAT = 1
 DEFAULT_FOLD = "default"
 SPLITS = ("train", "val", "test")
+IMAGE = "image"
 INDEX_COLUMNS = ("id", "time", "date", "label", "kind", "group")
 
 
@@ -199,7 +203,14 @@ class Store:
         return Rows(self.folder / self.spec.inputs[name].file)
 
     def affine(self, name: str, fold: str) -> Affine:
-        """Return the map from stored values of input ``name`` to values standardised for ``fold``."""
+        """Return the map from stored values of input ``name`` to values standardised for ``fold``.
+
+        Images are stored as they are, so theirs changes nothing.
+        """
+        spec = self.spec.inputs[name]
+        if spec.kind == IMAGE:
+            channels = len(spec.channels)
+            return Affine(np.ones(channels, np.float32), np.zeros(channels, np.float32))
         old, new = (self.scale[which][name] for which in (DEFAULT_FOLD, fold))
         mean, std = np.asarray(old["mean"], np.float64), np.asarray(old["std"], np.float64)
         new_mean, new_std = np.asarray(new["mean"], np.float64), np.asarray(new["std"], np.float64)

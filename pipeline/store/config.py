@@ -1,13 +1,15 @@
-"""Settings of the store stage: derived files → arrays, targets, splits and their scale."""
+"""Settings of the store stage: derived files or images and series → arrays, targets, splits and their scale."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.core.artifact import digest8
-from pipeline.core.config import Section, signature
+from pipeline.core.config import Section, runtime, signature
+from pipeline.store.sections.images import ImagesConfig
+from pipeline.store.sections.series import SeriesConfig
 
 FORMAT = 1
 """Raised when the meaning of a stored value changes, so that old stores are made anew."""
@@ -25,22 +27,41 @@ def _names_once(names: list[str]) -> list[str]:
     return names
 
 
-class SplitConfig(Section):
-    """Which days train, choose and judge. Neighbouring days are nearly equal, so blocks of years are the default."""
+By = Literal["auto", "years", "random_days", "folders", "blocks", "kfold", "walk_forward", "random"]
 
-    by: Literal["years", "random_days"] = "years"
-    """``random_days`` leaks neighbouring days between splits: it is there for comparison and is warned about."""
+
+class SplitConfig(Section):
+    """Which samples train, choose and judge. Neighbours in time are nearly equal, so splits are blocks of time."""
+
+    by: By = "auto"
+    """``auto``: years for maps; for images their train, val and test folders, else ``blocks``.
+
+    For images: ``folders``, ``blocks`` (``fractions`` in order of time), ``kfold``, ``walk_forward``, ``years``.
+    ``random_days`` (maps) and ``random`` (images) leak neighbours between splits: for comparison, or for photos that
+    have no order; they are warned about. A test folder stays the test split, except with ``years``.
+    """
     train: Years = Field(default_factory=list)
     val: Years = Field(default_factory=list)
     test: Years = Field(default_factory=list)
     gap_days: int = Field(3, ge=0)
     """Days dropped on each side of a border between splits."""
     seed: int = 42
-    """Only for ``random_days``."""
+    """Only for ``random_days`` and ``random``."""
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    """Only for ``random_days``."""
+    """Only for ``random_days``, ``random`` and ``blocks``; the first two where a test folder is given."""
     leave_one_year_out: bool = False
     """Add one fold for each year of train and val: it tests, the year before it (the last, for the first) validates."""
+    num_folds: int = Field(5, ge=2, le=100)
+    """Only for ``kfold`` and ``walk_forward``: folds ``fold0``, ``fold1`` …, chosen by ``train.fold``."""
+    unit: Literal["time", "group"] = "time"
+    """Only for ``kfold``: folds are blocks of time, or whole groups (data sets, or the groups of a list)."""
+    val_share: float = Field(0.15, ge=0, lt=1)
+    """Only for ``folders`` without val: the last share of the training images by time validates; 0: nothing does."""
+    embargo: int | None = Field(None, ge=0)
+    """Only for images: bars left free between samples of two splits of a data set; training images give way.
+
+    Empty: as many as an image and its window of the series span, less one, so that no bar is seen on both sides.
+    """
 
     @field_validator("fractions")
     @classmethod
@@ -71,9 +92,12 @@ class SplitConfig(Section):
 class TargetConfig(Section):
     """How a label text becomes a target."""
 
-    kind: Literal["multi_label"] = "multi_label"
+    kind: Literal["auto", "multi_label", "single_label"] = "auto"
+    """``single_label``: exactly one type each, taken as it is written. ``auto``: that for images, else multi_label."""
     classes: list[Annotated[str, Field(coerce_numbers_to_str=True)]] = Field(default_factory=list)
     """Base types in order; empty: all that occur, sorted. A token outside the list is an error."""
+    num_classes: int | None = runtime(None, ge=1)
+    """A check only: another number of classes is an error."""
     composite: str = "+|"
     """Characters that join simultaneous types."""
     transition: str = "-"
@@ -82,7 +106,15 @@ class TargetConfig(Section):
     _once = field_validator("classes")(_names_once)
 
     @model_validator(mode="after")
+    def _as_many_as_said(self) -> TargetConfig:
+        if self.classes and self.num_classes not in (None, len(self.classes)):
+            raise ValueError(f"num_classes is {self.num_classes}, but classes lists {len(self.classes)}")
+        return self
+
+    @model_validator(mode="after")
     def _joiners_join(self) -> TargetConfig:
+        if self.kind == "single_label":
+            return self
         shared = set(self.composite) & set(self.transition)
         if shared:
             raise ValueError(
@@ -113,9 +145,19 @@ class Region(Section):
         return self
 
 
-class StoreConfig(Section):
-    """What is kept of the derived fields and how it is divided."""
+_GRID_ONLY = {"channels", "scalars", "region", "coarsen", "slp_to_hpa", "dtype", "mask_missing", "unlabelled"}
+_IMAGE_SPLIT = ("num_folds", "unit", "val_share", "embargo")
 
+
+class StoreConfig(Section):
+    """What is kept of the derived fields, or of images and series, and how it is divided."""
+
+    images: ImagesConfig | None = None
+    """Images instead of derived fields: ``channels`` … ``unlabelled`` are not for them."""
+    series: SeriesConfig | None = None
+    """Windows of numeric series that go with the images."""
+    check: bool = runtime(False)
+    """Show what would be stored (counts, sizes, ranges, alignment, a contact sheet) and stop."""
     channels: list[str] = Field(default=["ALL"], min_length=1)
     """``["ALL"]`` or names of derived fields."""
     scalars: list[str] = Field(default=["ALL"])
@@ -135,7 +177,53 @@ class StoreConfig(Section):
 
     _once = field_validator("channels", "scalars")(_names_once)
 
+    @model_validator(mode="after")
+    def _one_source(self) -> StoreConfig:
+        if self.images is None:
+            if self.series is not None:
+                raise ValueError("store.series goes with store.images; give image folders too")
+            if self.split.by not in ("auto", "years", "random_days"):
+                raise ValueError(f"store.split.by: {self.split.by} is for images; maps are divided by years")
+        else:
+            fields = type(self).model_fields
+            unused = [name for name in sorted(_GRID_ONLY) if getattr(self, name) != fields[name].default]
+            if unused:
+                raise ValueError(f"{', '.join(unused)} is for derived maps and does nothing for images; drop it")
+            if self.split.by == "random_days":
+                raise ValueError("store.split.by: random_days is for maps; for images it is called random")
+        return self
+
 
 def store_version(config: StoreConfig, upstream: str) -> str:
-    """Return the name of a store: its settings, its format and the version of the derived data under it."""
-    return digest8([FORMAT, signature(config), upstream])
+    """Return the name of a store of maps: its settings, its format and the version of the derived data under it."""
+    return digest8([FORMAT, grid_settings(config), upstream])
+
+
+def grid_settings(config: StoreConfig) -> dict[str, Any]:
+    """Return the settings that decide a store of maps; those for images are left out, so that they rename none."""
+    settings = {name: value for name, value in signature(config).items() if name not in ("images", "series")}
+    split = {name: value for name, value in settings["split"].items() if name not in _IMAGE_SPLIT}
+    by = "years" if config.split.by == "auto" else config.split.by
+    return settings | {"split": split | {"by": by}, "target": settings["target"] | {"kind": target_of(config).kind}}
+
+
+def target_of(config: StoreConfig) -> TargetConfig:
+    """Return the settings of the target with ``kind: auto`` decided."""
+    if config.target.kind != "auto":
+        return config.target
+    return config.target.model_copy(update={"kind": "multi_label" if config.images is None else "single_label"})
+
+
+def image_settings(config: StoreConfig) -> dict[str, Any]:
+    """Return the settings that decide a store of images; files are known by their contents, not by where they lie."""
+    settings = {name: value for name, value in signature(config).items() if name not in _GRID_ONLY}
+    places = {name: None for name in ("datasets", "train", "val", "test", "table")}
+    settings["images"] = settings["images"] | places
+    if settings["series"] is not None:
+        settings["series"] = settings["series"] | {"files": None}
+    return settings
+
+
+def image_pointer(config: StoreConfig) -> str:
+    """Return the name of the file, beside the stores of a data set, that says which store these settings made."""
+    return f"{digest8([FORMAT, signature(config)])}.json"

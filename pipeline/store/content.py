@@ -13,9 +13,9 @@ from pipeline.contract.derived import DerivedSpec
 from pipeline.core import logs
 from pipeline.core.errors import InputError, shorten
 from pipeline.store.channels import Channel, chosen_channels, chosen_scalars
-from pipeline.store.config import StoreConfig
+from pipeline.store.config import StoreConfig, target_of
 from pipeline.store.days import Days, read_days
-from pipeline.store.labels import Labels, encode
+from pipeline.store.labels import Labels, encode, refuse_other_number
 from pipeline.store.preflight import preflight, warn
 from pipeline.store.splits import Marks, split_days
 from pipeline.store.window import Window, window
@@ -55,7 +55,8 @@ def read_content(config: StoreConfig, derived: Path, upstream: DerivedSpec) -> C
     channels, scalars = chosen_channels(config, upstream), chosen_scalars(config, upstream)
     cells = window(upstream.latitude, upstream.longitude, config.region, config.coarsen)
     days, unlabelled = _labelled(read_days(derived, upstream, scalars), config)
-    labels = encode(days.label.tolist(), days.date.astype(str).tolist(), config.target)
+    labels = encode(days.label.tolist(), days.date.astype(str).tolist(), target_of(config))
+    refuse_other_number(labels.classes, config.target)
     if labels.repeated:
         logs.log.warning("labels: %d labels name a type twice; it counts once", labels.repeated)
     folds = split_days(days.date, config.split)

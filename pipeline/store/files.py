@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.contract.store import DEFAULT_FOLD, INDEX_COLUMNS, InputSpec, StoreSpec, TargetSpec
 from pipeline.core.artifact import describe_files, write_json, write_text, writing
-from pipeline.core.config import signature
+from pipeline.store.config import grid_settings, target_of
 from pipeline.store.content import Content
 from pipeline.store.moments import Moments, merge, refuse_constant, refuse_unscaled
 from pipeline.store.splits import years_of
@@ -78,7 +78,7 @@ def store_spec(
         version=version,
         samples=len(content.days),
         inputs=inputs,
-        target=TargetSpec(content.config.target.kind, content.labels.classes),
+        target=TargetSpec(target_of(content.config).kind, content.labels.classes),
         folds=tuple(content.folds),
         latitude=content.window.latitude,
         longitude=content.window.longitude,
@@ -86,7 +86,7 @@ def store_spec(
             "derived": upstream.version,
             "dataset": upstream.dataset,
             "timezone": upstream.timezone,
-            "settings": signature(content.config),
+            "settings": grid_settings(content.config),
         },
         files={"grid.npy": grid} | describe_files(folder, small),
         preflight=content.preflight,

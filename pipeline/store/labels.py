@@ -40,12 +40,13 @@ class Labels:
 def parse(text: str, config: TargetConfig) -> Label:
     """Split a label text into its base types; white space around a type does not count.
 
-    A type is any text: ``NA`` is one.
+    A type is any text: ``NA`` is one. With ``kind: single_label`` the whole text is the type.
     """
-    joiners = re.escape(config.composite + config.transition)
+    transition = "" if config.kind == "single_label" else config.transition
+    joiners = "" if config.kind == "single_label" else re.escape(config.composite + transition)
     tokens = [token.strip() for token in (re.split(f"[{joiners}]", text) if joiners else [text])]
     types = tuple(dict.fromkeys(tokens))
-    if any(character in text for character in config.transition):
+    if any(character in text for character in transition):
         kind = "transition"
     else:
         kind = "composite" if len(types) > 1 else "single"
@@ -68,6 +69,19 @@ def encode(texts: Sequence[str], dates: Sequence[str], config: TargetConfig) -> 
         target[row, [place[name] for name in label.types]] = 1
     kinds = np.array([label.kind for label in labels], dtype=np.str_)
     return Labels(classes, target, kinds, sum(label.repeated for label in labels))
+
+
+def refuse_other_number(classes: Sequence[str], config: TargetConfig) -> None:
+    """Check the number of classes against ``store.target.num_classes``, if that is set.
+
+    Raises:
+        InputError: they differ.
+    """
+    if config.num_classes is not None and config.num_classes != len(classes):
+        raise InputError(
+            f"store.target.num_classes: {config.num_classes}, but the labels have {len(classes)} classes: "
+            f"{shorten(classes, 30)}"
+        )
 
 
 def _refuse_unknown(labels: Sequence[Label], dates: Sequence[str], known: dict[str, int], listed: bool) -> None:

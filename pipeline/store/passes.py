@@ -21,6 +21,7 @@ from pipeline.core.interrupt import Interrupt
 from pipeline.store.arrays import ArrayWriter, npy_bytes
 from pipeline.store.channels import Channel, Fields
 from pipeline.store.days import Month, derived_file
+from pipeline.store.journal import Journal
 from pipeline.store.moments import Floats, Moments, moments_of
 from pipeline.store.window import Window
 
@@ -57,54 +58,6 @@ class Plan:
         return min(31, max(1, BLOCK_BYTES // day))
 
 
-class Journal:
-    """The moments of each finished month (3 × days × C, float64), appended to one file in order.
-
-    Its length says how many months are whole; a month that was cut off by a kill is dropped and done again. It is not
-    flushed to the disk: what a crash of the machine takes from its end is done again as well.
-    """
-
-    def __init__(self, plan: Plan, label: str) -> None:
-        """Read ``progress/<label>`` if an earlier process left it."""
-        self.label, self.parts = label, list[Floats]()
-        self._path = plan.progress / label
-        plan.progress.mkdir(parents=True, exist_ok=True)
-        noted = np.fromfile(self._path) if self._path.exists() else np.empty(0)
-        position = 0
-        for month in plan.months:
-            shape = (3, len(month.places), len(plan.channels))
-            end = position + int(np.prod(shape))
-            if end > len(noted):
-                break
-            self.parts.append(noted[position:end].reshape(shape))
-            position = end
-        self._position = 8 * position
-
-    @property
-    def samples(self) -> int:
-        """Samples of the finished months."""
-        return sum(part.shape[1] for part in self.parts)
-
-    def forget(self) -> None:
-        """Begin with the first month again."""
-        self.parts.clear()
-        self._position = 0
-
-    def add(self, part: Floats) -> None:
-        """Note the next month.
-
-        Raises:
-            OSError: the disk is full, for instance.
-        """
-        data = np.ascontiguousarray(part).tobytes()
-        with self._path.open("r+b" if self._path.exists() else "w+b") as stream:
-            stream.seek(self._position)
-            stream.write(data)
-            stream.truncate()
-        self._position += len(data)
-        self.parts.append(part)
-
-
 def measure(plan: Plan) -> Moments:
     """Return the moments of each sample and channel in physical units, N × C.
 
@@ -116,7 +69,7 @@ def measure(plan: Plan) -> Moments:
     def month_moments(fields: Fields, month: Month) -> Floats:
         return np.concatenate([_measure_block(plan, fields, block) for block in month.blocks(plan.block_days)], axis=1)
 
-    return _over_months(plan, Journal(plan, "moments"), month_moments)
+    return _over_months(plan, _journal(plan, "moments"), month_moments)
 
 
 def write(plan: Plan, path: Path, dtype: str, scale: Moments) -> tuple[Moments, dict[str, Any]]:
@@ -129,7 +82,7 @@ def write(plan: Plan, path: Path, dtype: str, scale: Moments) -> tuple[Moments, 
         Interrupted: a stop was asked for; finished months are kept.
         OSError: the disk is full, for instance.
     """
-    journal = Journal(plan, path.stem)
+    journal = _journal(plan, path.stem)
     if not path.exists() or path.stat().st_size != npy_bytes(dtype, plan.shape):
         journal.forget()
     writer = ArrayWriter(path, dtype, plan.shape, journal.samples)
@@ -150,6 +103,11 @@ def write(plan: Plan, path: Path, dtype: str, scale: Moments) -> tuple[Moments, 
         return _over_months(plan, journal, month_written), writer.describe()
     finally:
         writer.close()
+
+
+def _journal(plan: Plan, label: str) -> Journal:
+    shapes = [(3, len(month.places), len(plan.channels)) for month in plan.months]
+    return Journal(plan.progress, label, shapes)
 
 
 def _measure_block(plan: Plan, fields: Fields, block: Month) -> Floats:

@@ -27,7 +27,10 @@ def preflight(
     dates: Dates, labels: Labels, folds: Mapping[str, Marks], unlabelled: int, random_days: bool
 ) -> dict[str, Any]:
     """Return the facts that ``store.json`` keeps: counts per split, class and kind, distances, warnings."""
-    report = {name: _fold(dates, labels, marks) for name, marks in folds.items()}
+    report = {
+        name: fold_facts(dates, labels, marks) | {"smallest_distance_days": smallest_distance(dates, marks)}
+        for name, marks in folds.items()
+    }
     general = [_RANDOM] if random_days else []
     return {
         "samples": len(dates),
@@ -35,7 +38,7 @@ def preflight(
         "last": str(dates[-1]),
         "dropped_unlabelled": unlabelled,
         "labels_with_a_repeated_type": labels.repeated,
-        "kinds": _kinds(labels.kinds),
+        "kinds": kind_counts(labels.kinds),
         "types_per_day": round(float(labels.target.sum(axis=1).mean()), 4),
         "folds": report,
         "warnings": [*general, *report[DEFAULT_FOLD]["warnings"]],
@@ -66,17 +69,27 @@ def table(report: Mapping[str, Any], fold: str = DEFAULT_FOLD) -> str:
             lines.append(f"{name:<10}{split['samples']:>7}  {split['first']:<12}{split['last']:<12}{kinds}")
     distance = facts["smallest_distance_days"]
     lines.append(f"days between the nearest two splits: {'-' if distance is None else distance}")
-    lines.append(f"{'class':<10}" + "".join(f"{split:>8}" for split in SPLITS) + f"{'% train':>10}")
+    return "\n".join([*lines, *class_lines(facts)])
+
+
+def class_lines(facts: Mapping[str, Any]) -> list[str]:
+    """Return the lines of the classes in a table: counts in each split, share of the training samples, imbalance."""
+    splits = facts["splits"]
+    names = list(splits["train"]["classes"])
+    width = max(9, *map(len, names)) + 1
+    lines = [f"{'class':<{width}}" + "".join(f"{split:>8}" for split in SPLITS) + f"{'% train':>10}"]
     total = max(1, splits["train"]["samples"])
-    for name in splits["train"]["classes"]:
+    for name in names:
         counts = [splits[split]["classes"][name] for split in SPLITS]
-        lines.append(f"{name:<10}" + "".join(f"{count:>8}" for count in counts) + f"{100 * counts[0] / total:>10.1f}")
+        cells = "".join(f"{count:>8}" for count in counts)
+        lines.append(f"{name:<{width}}{cells}{100 * counts[0] / total:>10.1f}")
     if facts["imbalance"] is not None:
         lines.append(f"commonest class in train is {facts['imbalance']:.1f} times as frequent as the rarest")
-    return "\n".join(lines)
+    return lines
 
 
-def _fold(dates: Dates, labels: Labels, marks: Marks) -> dict[str, Any]:
+def fold_facts(dates: NDArray[Any], labels: Labels, marks: Marks, what: str = "day") -> dict[str, Any]:
+    """Return the counts of one fold by split, class and kind, and its warnings; ``what`` is what a sample is called."""
     masks = {split: marks == split for split in (*SPLITS, GAP)} | {"unused": marks == ""}
     splits = {name: _split(dates[mask], labels, mask) for name, mask in masks.items()}
     present = [count for count in splits["train"]["classes"].values() if count]
@@ -85,33 +98,33 @@ def _fold(dates: Dates, labels: Labels, marks: Marks) -> dict[str, Any]:
         "splits": splits,
         "absent": absent,
         "imbalance": round(max(present) / min(present), 2) if present else None,
-        "smallest_distance_days": smallest_distance(dates, marks),
-        "warnings": list(_warnings(splits, absent)),
+        "warnings": list(_warnings(splits, absent, what)),
     }
 
 
-def _split(dates: Dates, labels: Labels, mask: NDArray[np.bool_]) -> dict[str, Any]:
+def _split(dates: NDArray[Any], labels: Labels, mask: NDArray[np.bool_]) -> dict[str, Any]:
     counts = labels.target[mask].sum(axis=0, dtype=np.int64).tolist()
     return {
         "samples": len(dates),
         "first": str(dates[0]) if len(dates) else None,
         "last": str(dates[-1]) if len(dates) else None,
         "classes": dict(zip(labels.classes, counts, strict=True)),
-        "kinds": _kinds(labels.kinds[mask]),
+        "kinds": kind_counts(labels.kinds[mask]),
     }
 
 
-def _kinds(kinds: Marks) -> dict[str, int]:
+def kind_counts(kinds: Marks) -> dict[str, int]:
+    """Return how many samples have a label of each kind."""
     return {kind: int((kinds == kind).sum()) for kind in KINDS}
 
 
-def _warnings(splits: Mapping[str, Any], absent: Mapping[str, list[str]]) -> Iterator[str]:
+def _warnings(splits: Mapping[str, Any], absent: Mapping[str, list[str]], noun: str) -> Iterator[str]:
     train = splits["train"]["classes"]
     if absent["train"]:
-        yield f"cannot be learned, no training day: {shorten(absent['train'], 20)}"
+        yield f"cannot be learned, no training {noun}: {shorten(absent['train'], 20)}"
     rare = [f"{name} ({count})" for name, count in train.items() if 0 < count < FEW]
     if rare:
-        yield f"fewer than {FEW} training days: {shorten(rare, 20)}"
+        yield f"fewer than {FEW} training {noun}s: {shorten(rare, 20)}"
     for split, what in (("val", "no threshold can be chosen for"), ("test", "not measured")):
         if absent[split] and splits[split]["samples"]:
-            yield f"{what}, no {split} day: {shorten(absent[split], 20)}"
+            yield f"{what}, no {split} {noun}: {shorten(absent[split], 20)}"

@@ -6,18 +6,17 @@ in ``<folder>.part`` and gets its name when it is whole.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from pipeline.contract.derived import load_derived
-from pipeline.contract.store import DEFAULT_FOLD, StoreSpec, load_store_spec
+from pipeline.contract.store import DEFAULT_FOLD, StoreSpec
 from pipeline.core import logs
-from pipeline.core.artifact import check_files, read_json, write_json
+from pipeline.core.artifact import write_json
 from pipeline.core.errors import EnvironmentFault, InputError, disk_fault
 from pipeline.core.interrupt import Interrupt
-from pipeline.core.lock import exclusive
 from pipeline.store.arrays import npy_bytes
+from pipeline.store.check import check_maps
 from pipeline.store.config import StoreConfig, store_version
 from pipeline.store.content import Content, read_content
 from pipeline.store.days import months_of
@@ -30,13 +29,29 @@ from pipeline.store.files import (
     write_scalars,
     write_small_files,
 )
+from pipeline.store.labels import refuse_other_number
 from pipeline.store.moments import merge, refuse_unscaled
 from pipeline.store.passes import Plan, measure, write
-from pipeline.store.preflight import warn
+from pipeline.store.place import PROGRESS, existing, grow, outcome
+from pipeline.store.preflight import table, warn
 
-_PROGRESS = "progress"
 _SPARE_BYTES = 1 << 24
 """For the small files and the notes of progress."""
+
+
+def build_or_check_maps(
+    config: StoreConfig, derived: Path, folder: Path, dataset: str, interrupt: Interrupt
+) -> tuple[str, str]:
+    """Build the store, or only look at what it would hold (``config.check``); return a text to print and what was done.
+
+    Raises:
+        IsobarError: as for :func:`build_store`.
+    """
+    if config.check:
+        return check_maps(config, derived), "checked; nothing is stored"
+    done = "fresh already" if folder.exists() else "wrote"
+    spec = build_store(config, derived, folder, dataset, interrupt)
+    return table(spec.preflight), outcome(done, folder, spec)
 
 
 def build_store(config: StoreConfig, derived: Path, folder: Path, dataset: str, interrupt: Interrupt) -> StoreSpec:
@@ -49,13 +64,15 @@ def build_store(config: StoreConfig, derived: Path, folder: Path, dataset: str, 
     """
     upstream = load_derived(derived)
     version = store_version(config, upstream.version)
-    built = _built(folder, version)
+    built = existing(folder, version)
     if built is not None:
+        refuse_other_number(built.target.classes, config.target)
         logs.log.info("%s is fresh: built from the same settings and data", folder)
         warn(built.preflight)
         return built
     try:
-        return _build(read_content(config, derived, upstream), dataset, version, folder, interrupt)
+        content = read_content(config, derived, upstream)
+        return grow(folder, version, lambda part: _fill(content, dataset, version, part, interrupt))
     except OSError as error:
         fault = disk_fault(error, folder)
         if fault is None:
@@ -63,54 +80,10 @@ def build_store(config: StoreConfig, derived: Path, folder: Path, dataset: str, 
         raise fault from error
 
 
-def _built(folder: Path, version: str) -> StoreSpec | None:
-    """Return the store in ``folder`` if it is there and whole."""
-    if not folder.exists():
-        return None
-    spec = load_store_spec(folder)
-    if spec.version != version:
-        raise InputError(f"{folder}: holds store {spec.version}, wanted {version}; delete it or choose another place")
-    check_files(folder, spec.files)
-    return spec
-
-
-def _build(content: Content, dataset: str, version: str, folder: Path, interrupt: Interrupt) -> StoreSpec:
-    part = folder.with_name(f"{folder.name}.part")
-    with exclusive(part):
-        built = _built(folder, version)
-        if built is not None:
-            shutil.rmtree(part)
-            return built
-        if not _whole(part, version):
-            _fill(content, dataset, version, part, interrupt)
-        shutil.rmtree(part / _PROGRESS, ignore_errors=True)
-        os.replace(part, folder)
-        _sync(folder.parent)
-        # The lock goes last: until the rename whoever opens it finds it held.
-        (folder / ".lock").unlink(missing_ok=True)
-    return load_store_spec(folder)
-
-
-def _whole(part: Path, version: str) -> bool:
-    """Tell whether ``part`` lacks nothing but its final name; empty it if it is of another store."""
-    note = part / _PROGRESS / "version.json"
-    for path in (part / "store.json", note):
-        if path.exists() and read_json(path).get("version") == version:
-            logs.log.info("going on with %s", part)
-            return path != note
-    for entry in part.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != ".lock":
-            entry.unlink()
-    write_json(note, {"version": version})
-    return False
-
-
 def _fill(content: Content, dataset: str, version: str, part: Path, interrupt: Interrupt) -> None:
     """Write all files into ``part``; ``store.json`` comes last and says that the rest is there."""
     months = months_of(content.days, content.derived, content.upstream.pieces)
-    plan = Plan(months, content.upstream, content.channels, content.window, part / _PROGRESS, interrupt)
+    plan = Plan(months, content.upstream, content.channels, content.window, part / PROGRESS, interrupt)
     _refuse_small_disk(plan, part / "grid.npy", content.config.dtype)
     try:
         moments = measure(plan)
@@ -139,12 +112,3 @@ def _refuse_small_disk(plan: Plan, grid: Path, dtype: str) -> None:
             f"{grid.parent}: needs {wanted / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; make room, or set "
             "store.dtype: float16 or a larger store.coarsen"
         )
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename in ``folder`` durable (fsync(2))."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

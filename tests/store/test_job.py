@@ -86,6 +86,16 @@ def test_bad_input_ends_with_one_line_and_code_2(home: Path, overrides: list[str
     assert list((home / "data").rglob("*")) == before
 
 
+def test_check_shows_what_would_be_stored_and_stores_nothing(home: Path) -> None:
+    before = set((home / "data").rglob("*"))
+    ended = run(home, str(home / "made_up.yaml"), "store.coarsen=4", "--check")
+    assert ended.returncode == 0, ended.stderr
+    assert "labelled days, 2001-01-02 to 2004-12-30" in ended.stdout
+    assert "× 8 × 8: " in ended.stdout
+    assert "checked; nothing is stored" in ended.stderr
+    assert set((home / "data").rglob("*")) == before
+
+
 def test_sigterm_ends_with_75_and_the_same_command_finishes_with_the_same_bytes(home: Path) -> None:
     arguments = command(str(home / "made_up.yaml"), "store.coarsen=1", "store.scalars=[f1_season]")
     environment = os.environ | {"ISOBAR_HOME": str(home)}
