@@ -4,13 +4,17 @@
     python jobs/train.py configs/natlantic.yaml train.seed=1 train.model.backbone=resnet_small
 
 Reads   data/store/<dataset>/<version>/
-Writes  results/<experiment>/<backbone>-<hash8>/: model.best.pt, model.pt, history.json, norm.json, predictions
+Writes  results/<experiment>/<backbone>-<hash8>/: model.pt, history.json, metrics.csv, norm.json, predictions, figures
 Takes   seconds for the demo, minutes for small maps on two cores, hours for ten years at full resolution on a GPU
 """
 
+from importlib import import_module
+
 from pipeline.core.config import dump
 from pipeline.core.job import Job, Outcome, job_main
-from pipeline.experiment import Experiment, chosen_run, existing_store
+from pipeline.experiment import Experiment, chosen_run, existing_store, home
+
+PICTURES = "pipeline.report.training"  # imported when the first is due: matplotlib takes a second
 
 
 def main(job: Job[Experiment]) -> Outcome:
@@ -23,10 +27,13 @@ def main(job: Job[Experiment]) -> Outcome:
     run.begin(dump(config))
     from pipeline.train.stage import train  # torch: only now that every setting is known to be right
 
-    progress = train(config.train, store, run, job.interrupt)
-    scores = progress.history[progress.best_epoch - 1]
-    wrote = f"wrote {run.path} (epoch {progress.best_epoch}: validation mAP {scores['val_map']:.3f})"
-    return Outcome(wrote, job.again("thresholds"))
+    settings, scale = config.train, config.train.rates.log_scale
+    progress = train(
+        settings, store, run, job.interrupt, home(), lambda at: import_module(PICTURES).draw_training(at, scale)
+    )
+    name = "train_loss" if settings.select == "last" else settings.select
+    score = progress.history[progress.best_epoch - 1][name]
+    return Outcome(f"wrote {run.path} (epoch {progress.best_epoch}: {name} {score:.3f})", job.again("thresholds"))
 
 
 if __name__ == "__main__":

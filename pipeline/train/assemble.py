@@ -9,27 +9,39 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.contract.store import Fold, Store
 from pipeline.core.errors import EnvironmentFault, InputError, shorten
 from pipeline.core.logs import log
 from pipeline.train.augment import build_augment
-from pipeline.train.batches import Wanted, open_source, rare_class_weights, split_bytes
+from pipeline.train.batches import Source, Wanted, open_source, rare_class_weights, split_bytes
+from pipeline.train.clipping import gradient_steps
 from pipeline.train.config import TrainConfig
 from pipeline.train.ema import Ema
-from pipeline.train.engine import Parts, steps_of
+from pipeline.train.engine import Loss, Parts, steps_of
+from pipeline.train.gradients import GradientTrace
+from pipeline.train.groups import build_groups
 from pipeline.train.losses import build_loss, warn_stacked
-from pipeline.train.metrics import LARGER_IS_BETTER, watched_metric
-from pipeline.train.model import build_model
+from pipeline.train.metrics import LARGER_IS_BETTER, TrainScores, check_measured, watched_metric
+from pipeline.train.model import Classifier, as_built, build_model
 from pipeline.train.optimizers import build_optimizer
-from pipeline.train.schedules import build_schedule
+from pipeline.train.schedules import Schedule, build_schedule
+from pipeline.train.stages import stages
+from pipeline.train.unfreezing import Unfreezing
 
-_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+_CUDA = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed", "16-mixed": "16-mixed"}
+_PRECISION = {"cuda": _CUDA, "cpu": _CUDA | {"16-mixed": "32-true"}}
 
 
-def assemble(config: TrainConfig, store: Store) -> Parts:
+def assemble(config: TrainConfig, store: Store, facts: dict[str, Any] | None = None) -> Parts:
     """Return the parts of a run.
+
+    Args:
+        config: of the run.
+        store: what it is trained on.
+        facts: what the model was, from a checkpoint of this run; nothing is fetched then.
 
     Raises:
         InputError: a setting does not fit the store.
@@ -37,41 +49,90 @@ def assemble(config: TrainConfig, store: Store) -> Parts:
     """
     fabric = start_fabric(config)
     fold = _fold(config, store)
-    names = input_names(config, store)
-    target = store.target[fold.train]
-    torch.manual_seed(config.seed)
-    module = build_model(config.model, {name: store.spec.inputs[name] for name in names}, target.shape[1])
-    module.to(fabric.device)
-    if config.channels_last:
-        module.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(config.optimizer, module)
-    steps = len(steps_of(np.arange(len(fold.train)), config.batch_size))
-    mode = "max" if LARGER_IS_BETTER[watched_metric(config.select)] else "min"
-    positives = torch.from_numpy(target.sum(axis=0).astype(np.float32)).to(fabric.device)
-    _tell_stacked(config)
+    kind, target = store.spec.target.kind, store.target[fold.train]
+    module = _module(config, store, fabric, facts)
+    groups = build_groups(config.rates, config.optimizer, module)
+    bare = build_optimizer(config.optimizer, module, groups)
+    rates = [group["lr"] for group in bare.param_groups]
     # torch.compile wraps the module; its parameters stay those of `module`, whose names the checkpoint keeps.
     called = cast(nn.Module, torch.compile(module)) if config.compile else module
-    model, optimizer = fabric.setup(called, optimizer)
-    wanted = what_is_wanted(config, store, fabric.device)
-    train, val = (
-        open_source(store, wanted, rows, budget)
-        for rows, budget in zip((fold.train, fold.val), _budgets(config, store, names, fold), strict=True)
-    )
+    model, optimizer = fabric.setup(called, bare)
+    _tell_unreached(config)
+    trace = GradientTrace(config.gradients, module) if config.gradients.enabled else None
+    train, val = _sources(config, store, fabric, fold)
+    loss, val_loss = _losses(config, target, kind, fabric)
     return Parts(
         fabric=fabric,
         model=model,
         module=module,
         optimizer=optimizer,
-        schedule=build_schedule(config.schedule, config.epochs, steps, mode),
-        loss=build_loss(config.loss, positives, len(target)),
-        val_loss=build_loss(config.loss.model_copy(update={"label_smoothing": 0.0}), positives, len(target)),
-        augment=build_augment(config.augment, _mask_channels(store, names)),
+        rates=rates,
+        named_rates={group.name: group.rate for group in groups} if len(groups) > 1 else {},
+        schedule=_schedule(config, len(fold.train)),
+        loss=loss,
+        val_loss=val_loss,
+        augment=build_augment(config.augment, _mask_channels(store, input_names(config, store)), module),
         ema=Ema(module, config.ema.decay) if config.ema.decay > 0 else None,
         train=train,
         val=val,
         val_target=store.target[fold.val],
+        target_kind=kind,
+        scores=TrainScores(kind, target.shape[1], fabric.device),
         weights=rare_class_weights(target) if config.sampler == "weighted" else None,
+        gradient_steps=gradient_steps(config, fabric, module, bare, trace.record if trace else None),
+        unfreezing=Unfreezing(config.unfreeze, module, stages(module)) if config.unfreeze.enabled else None,
+        trace=trace,
+        facts=module.facts,
     )
+
+
+def _module(config: TrainConfig, store: Store, fabric: Fabric, facts: dict[str, Any] | None) -> Classifier:
+    """Return the bare model on its device, as the seed draws it."""
+    torch.manual_seed(config.seed)
+    specs = {name: store.spec.inputs[name] for name in input_names(config, store)}
+    model = config.model if facts is None else as_built(config.model, facts)
+    if config.start_from is not None:
+        model = model.model_copy(update={"pretrained": False})
+    module = build_model(model, specs, len(store.spec.target.classes), store.scale[config.fold])
+    module.to(fabric.device)
+    if config.channels_last:
+        module.to(memory_format=torch.channels_last)
+    return module
+
+
+def _tell_unreached(config: TrainConfig) -> None:
+    beyond = [epoch for epoch in config.unfreeze.epochs if epoch >= config.epochs]
+    if config.unfreeze.enabled and beyond:
+        log.warning(
+            "train.unfreeze.epochs: %s not reached in %s epochs; those stages stay frozen",
+            shorten(beyond),
+            config.epochs,
+        )
+
+
+def _schedule(config: TrainConfig, samples: int) -> Schedule:
+    steps = len(steps_of(np.arange(samples), config.batch_size))
+    mode = "max" if LARGER_IS_BETTER[watched_metric(config.select)] else "min"
+    return build_schedule(config.schedule, config.epochs, steps, mode)
+
+
+def _losses(config: TrainConfig, target: NDArray[np.uint8], kind: str, fabric: Fabric) -> tuple[Loss, Loss]:
+    """Return the loss of training and that of validation, which has no label smoothing."""
+    text = warn_stacked(config, kind)
+    if text:
+        log.warning("%s", text)
+    positives = torch.from_numpy(target.sum(axis=0).astype(np.float32)).to(fabric.device)
+    plain = config.loss.model_copy(update={"label_smoothing": 0.0})
+    return (
+        build_loss(config.loss, positives, len(target), kind),
+        build_loss(plain, positives, len(target), kind),
+    )
+
+
+def _sources(config: TrainConfig, store: Store, fabric: Fabric, fold: Fold) -> tuple[Source, Source]:
+    wanted = what_is_wanted(config, store, fabric.device)
+    train, val = _budgets(config, store, list(wanted.names), fold)
+    return open_source(store, wanted, fold.train, train), open_source(store, wanted, fold.val, val)
 
 
 def start_fabric(config: TrainConfig) -> Fabric:
@@ -86,15 +147,17 @@ def start_fabric(config: TrainConfig) -> Fabric:
         raise EnvironmentFault("train.device: 'cuda' was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'")
     accelerator = "cuda" if cuda and config.device != "cpu" else "cpu"
     if accelerator == "cuda":
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark = config.cudnn_benchmark
         torch.set_float32_matmul_precision("high")
     elif config.precision == "fp16":
         raise EnvironmentFault("train.precision: fp16 needs a CUDA device; use bf16 or 32 on this machine")
+    elif config.precision == "16-mixed":
+        log.warning("train.precision: 16-mixed needs a CUDA device; this machine has none, so layers compute in 32")
     # One process, whatever scheduler variables are set: Fabric would otherwise refuse a Slurm job of several tasks.
     return Fabric(
         accelerator=accelerator,
         devices=1,
-        precision=_PRECISION[config.precision],  # type: ignore[arg-type]
+        precision=_PRECISION[accelerator][config.precision],  # type: ignore[arg-type]
         plugins=[LightningEnvironment()],
     )
 
@@ -126,10 +189,27 @@ def identity(config: TrainConfig, store: Store) -> dict[str, Any]:
 
 
 def _fold(config: TrainConfig, store: Store) -> Fold:
+    """Return the fold, once it is clear that it has what the settings need.
+
+    Raises:
+        InputError: no training samples, no validation where a setting follows it, or a metric that is not measured.
+    """
     fold = store.fold(config.fold)
-    for split in ("train", "val"):
-        if len(getattr(fold, split)) == 0:
-            raise InputError(f"{store.folder}: split {split!r} of fold {config.fold!r} is empty; see store.split")
+    if len(fold.train) == 0:
+        raise InputError(f"{store.folder}: split 'train' of fold {config.fold!r} is empty; see store.split")
+    following = {
+        f"select={config.select}": config.select != "last",
+        "schedule.name=plateau": config.schedule.name == "plateau",
+        "early_stopping.patience": config.early_stopping.patience > 0,
+    }
+    if len(fold.val) == 0 and any(following.values()):
+        named = shorten(f"train.{name}" for name, on in following.items() if on)
+        raise InputError(
+            f"{store.folder}: split 'val' of fold {config.fold!r} is empty, but {named} follows validation; give it "
+            "samples (see store.split), or set train.select=last, another schedule and no early stopping"
+        )
+    check_measured(config.select, "train.select", store.spec.target.kind)
+    check_measured(config.early_stopping.monitor or "", "train.early_stopping.monitor", store.spec.target.kind)
     return fold
 
 
@@ -150,9 +230,3 @@ def _set_threads(threads: int) -> None:
         torch.set_num_threads(threads)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
-
-
-def _tell_stacked(config: TrainConfig) -> None:
-    text = warn_stacked(config)
-    if text:
-        log.warning("%s", text)

@@ -1,12 +1,13 @@
 """Batches from index arrays over the store: kept in memory where they fit, else read ahead from disk by one thread.
 
 No per-sample Python objects and no worker processes. What the model sees (standardised for the fold, missing values
-at the training mean, validity channels) is made here once for resident data, batch by batch for streamed data.
+at the training mean, validity channels) is made here once for resident data, batch by batch for streamed data. Images
+stay uint8, in memory and on the way to the device; the model makes numbers of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,7 +27,10 @@ _BLOCK_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Batch:
-    """``inputs`` by name (B × per-sample shape, float32), ``target`` (B × K, float32), on the training device."""
+    """``inputs`` by name (B × per-sample shape), ``target`` (B × K, float32), on the training device.
+
+    Inputs are float32, images uint8; a series (B × T × (F + 1)) ends with a channel that is 1 where a step is valid.
+    """
 
     inputs: Inputs
     target: Tensor
@@ -52,31 +56,46 @@ class Wanted:
     channels_last: bool = False
 
 
+Prepare = Callable[[Tensor], Tensor]
+"""From stored values of one input (B × …), which may be overwritten, to what the model sees."""
+
+
 @dataclass(frozen=True)
-class _Preparation:
-    """From stored values of one input to what the model sees."""
+class _Fields:
+    """Maps and scalars: the fold's scale, missing values at 0, and validity channels."""
 
     affine: Affine
     missing: tuple[int, ...]
     masked: bool
 
-    @classmethod
-    def of(cls, spec: InputSpec, affine: Affine) -> _Preparation:
-        return cls(affine, tuple(spec.channels.index(name) for name in spec.missing), spec.masked)
-
     def __call__(self, stored: Tensor) -> Tensor:
-        """Apply the fold's scale, set missing values to 0 and append validity channels; ``stored`` may be reused."""
-        values = stored.float()
-        if not self.affine.identity:
-            shape = (1, -1) + (1,) * (values.ndim - 2)
-            factor, offset = (torch.from_numpy(a).to(values.device).view(shape) for a in vars(self.affine).values())
-            values = values * factor + offset
+        values = _scaled(stored.float(), self.affine, axis=1)
         if not self.missing:
             return values
         places = list(self.missing)
         chosen = values[:, places]
         values[:, places] = torch.nan_to_num(chosen, nan=0.0)
         return torch.cat([values, (~chosen.isnan()).float()], dim=1) if self.masked else values
+
+
+@dataclass(frozen=True)
+class _Series:
+    """Series (B × T × F → B × T × (F + 1)): the fold's scale, missing values at 0, and which steps have any value."""
+
+    affine: Affine
+
+    def __call__(self, stored: Tensor) -> Tensor:
+        values = _scaled(stored.float(), self.affine, axis=2)
+        valid = ~values.isnan().all(2, keepdim=True)
+        return torch.cat([torch.nan_to_num(values, nan=0.0), valid.float()], dim=2)
+
+
+def _scaled(values: Tensor, affine: Affine, axis: int) -> Tensor:
+    if affine.identity:
+        return values
+    shape = [-1 if place == axis else 1 for place in range(values.ndim)]
+    factor, offset = (torch.from_numpy(a).to(values.device).view(shape) for a in vars(affine).values())
+    return values * factor + offset
 
 
 class Resident:
@@ -152,10 +171,17 @@ def open_source(store: Store, wanted: Wanted, rows: Indices, memory_gb: float) -
 
 
 def split_bytes(store: Store, names: Sequence[str], samples: int) -> int:
-    """Return the bytes of ``samples`` prepared samples in float32."""
-    specs = [store.spec.inputs[name] for name in names]
-    extra = [len(spec.missing) * int(np.prod(spec.shape[1:])) if spec.masked else 0 for spec in specs]
-    return 4 * samples * sum(int(np.prod(spec.shape)) + more for spec, more in zip(specs, extra, strict=True))
+    """Return the bytes of ``samples`` prepared samples: float32, images uint8."""
+    return samples * sum(_sample_bytes(store.spec.inputs[name]) for name in names)
+
+
+def _sample_bytes(spec: InputSpec) -> int:
+    values = int(np.prod(spec.shape))
+    if spec.kind == "image":
+        return values
+    if spec.kind == "series":
+        return 4 * (values + spec.shape[0])
+    return 4 * (values + (len(spec.missing) * int(np.prod(spec.shape[1:])) if spec.masked else 0))
 
 
 def epoch_order(seed: int, epoch: int, samples: int, weights: NDArray[np.float64] | None) -> Indices:
@@ -180,8 +206,14 @@ def rare_class_weights(target: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.maximum(weights, 1.0 / len(target))
 
 
-def _preparation(store: Store, name: str, wanted: Wanted) -> _Preparation:
-    return _Preparation.of(store.spec.inputs[name], store.affine(name, wanted.fold))
+def _preparation(store: Store, name: str, wanted: Wanted) -> Prepare:
+    spec = store.spec.inputs[name]
+    if spec.kind == "image":
+        return lambda stored: stored
+    affine = store.affine(name, wanted.fold)
+    if spec.kind == "series":
+        return _Series(affine)
+    return _Fields(affine, tuple(spec.channels.index(channel) for channel in spec.missing), spec.masked)
 
 
 def _load(store: Store, name: str, wanted: Wanted, rows: Indices, place: torch.device) -> Tensor:
@@ -195,7 +227,7 @@ def _load(store: Store, name: str, wanted: Wanted, rows: Indices, place: torch.d
         if wanted.channels_last and values.ndim == 4:
             values = values.permute(0, 2, 3, 1)
         if start == 0:
-            result = torch.empty((len(rows), *values.shape[1:]), dtype=torch.float32, device=place)
+            result = torch.empty((len(rows), *values.shape[1:]), dtype=values.dtype, device=place)
         result[start : start + len(piece)] = values
     return result
 

@@ -6,9 +6,12 @@ Random numbers are functions of (seed, epoch, step), so a position replaces the 
 from __future__ import annotations
 
 import io
+import math
 import os
 import pickle
 import shutil
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import torch
 
 from pipeline.core.artifact import writing
 from pipeline.core.errors import InputError
+from pipeline.train.metrics import LARGER_IS_BETTER, selection_value
 
 FORMAT = 1
 
@@ -35,6 +39,8 @@ class Progress:
     seconds: float = 0.0
     """Time spent in the current epoch so far."""
     history: list[dict[str, float]] = field(default_factory=list)
+    gradients: list[dict[str, float]] = field(default_factory=list)
+    """Rows of the gradient trace."""
     best: float | None = None
     best_epoch: int = 0
     stale: int = 0
@@ -42,6 +48,10 @@ class Progress:
     stop_value: float | None = None
     """Value that a gain is measured from for early stopping."""
     finished: bool = False
+    adopted: int = 0
+    """Epochs of the history that are another run's."""
+    resumed: str = ""
+    """Name of the checkpoint of this run that was gone back to."""
 
 
 def save_checkpoint(path: Path, progress: Progress, identity: dict[str, Any], states: dict[str, Any]) -> None:
@@ -59,12 +69,24 @@ def save_checkpoint(path: Path, progress: Progress, identity: dict[str, Any], st
 def save_tensors(path: Path, value: dict[str, Any]) -> None:
     """Write tensors and plain values atomically.
 
-    Through memory, because torch turns the error of a full disk into one that does not say so.
+    Through memory, because torch turns the error of a full disk into one that does not say so. Equal values give equal
+    bytes, whether they were computed or read.
     """
     buffer = io.BytesIO()
-    torch.save(value, buffer)
+    torch.save(_canonical(value), buffer)
     with writing(path) as part:
         part.write_bytes(buffer.getbuffer())
+
+
+def _canonical(value: Any) -> Any:
+    """Return ``value`` in new containers with equal strings as one object: what pickle writes once depends on both."""
+    if isinstance(value, str):
+        return sys.intern(str(value))
+    if isinstance(value, Mapping):
+        return {_canonical(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_canonical(item) for item in value)
+    return value
 
 
 def load_checkpoint(path: Path, identity: dict[str, Any]) -> tuple[Progress, dict[str, Any]]:
@@ -73,18 +95,37 @@ def load_checkpoint(path: Path, identity: dict[str, Any]) -> tuple[Progress, dic
     Raises:
         InputError: broken, of another format, or of other channels, classes or settings (which are named).
     """
+    raw = load_raw(path)
+    check_identity(path, raw, identity)
+    return Progress(**raw["progress"]), raw
+
+
+def load_raw(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of whatever run.
+
+    Raises:
+        InputError: broken, or of another format.
+    """
     raw = load_tensors(path)
-    if raw.get("format") != FORMAT:
+    if raw.get("format") != FORMAT or "progress" not in raw:
         raise InputError(
             f"{path}: checkpoint of format {raw.get('format')!r}, this program reads {FORMAT}; start --new"
         )
+    return raw
+
+
+def check_identity(path: Path, raw: dict[str, Any], identity: dict[str, Any]) -> None:
+    """Compare what a checkpoint belongs to with what this run is.
+
+    Raises:
+        InputError: they differ, with what differs.
+    """
     for name, value in identity.items():
         if raw["identity"].get(name) != value:
             raise InputError(
                 f"{path}: trained with {name} {raw['identity'].get(name)}, this run has {value}; "
                 "use the config it was trained with, or start a run of its own with --new"
             )
-    return Progress(**raw["progress"]), raw
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -109,20 +150,49 @@ def load_tensors(path: Path) -> dict[str, Any]:
     return value
 
 
-def keep_best(last: Path, entry: dict[str, float]) -> None:
-    """Give ``last`` a second name that tells its scores, and drop the name of the former best.
+def keep_best(last: Path, history: Sequence[Mapping[str, float]], select: str, count: int = 1) -> None:
+    """Keep ``last`` under a name that tells its scores if its epoch is among the best; drop names that no longer are.
 
     A link costs nothing; ``last.ckpt`` is always replaced, never rewritten, so the link keeps its contents. Where the
     file system has no links it is copied.
+
+    Args:
+        last: ``last.ckpt``, just written, of the last epoch of ``history``.
+        history: every epoch so far.
+        select: metric that says which are the best; of equals the earlier.
+        count: how many are kept.
     """
-    name = f"epoch={entry['epoch']:05.0f}-val_loss={entry['val_loss']:.4f}-val_f1={entry['val_f1']:.4f}.ckpt"
-    best = last.with_name(name)
-    if not best.exists():
-        try:
-            os.link(last, best)
-        except OSError:
-            with writing(best) as part:
-                shutil.copyfile(last, part)
+    best = best_epochs(history, select, count)
+    name = best_name(history[-1])
+    if history[-1] in best and not last.with_name(name).exists():
+        _second_name(last, last.with_name(name))
+    wanted = {best_name(entry) for entry in best}
     for former in last.parent.glob("epoch=*.ckpt"):
-        if former != best:
+        if former.name not in wanted:
             former.unlink()
+
+
+def best_epochs(history: Sequence[Mapping[str, float]], select: str, count: int) -> list[Mapping[str, float]]:
+    """Return the ``count`` best entries, the best first; entries that could not be measured come last."""
+
+    def order(entry: Mapping[str, float]) -> tuple[bool, float]:
+        value = selection_value(select, entry)
+        return math.isnan(value), -value if LARGER_IS_BETTER[select] else value
+
+    return sorted(history, key=order)[:count]
+
+
+def best_name(entry: Mapping[str, float]) -> str:
+    """Return the file name of an epoch's checkpoint; without validation it tells the training loss."""
+    start = f"epoch={entry['epoch']:05.0f}"
+    if math.isnan(entry["val_loss"]):
+        return f"{start}-train_loss={entry['train_loss']:.4f}.ckpt"
+    return f"{start}-val_loss={entry['val_loss']:.4f}-val_f1={entry['val_f1']:.4f}.ckpt"
+
+
+def _second_name(path: Path, name: Path) -> None:
+    try:
+        os.link(path, name)
+    except OSError:
+        with writing(name) as part:
+            shutil.copyfile(path, part)

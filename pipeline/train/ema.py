@@ -44,6 +44,10 @@ class Ema:
         for name, parameter in self._live.items():
             parameter.data, self._average[name] = self._average[name], parameter.data
 
+    def restart(self) -> None:
+        """Start again from the module's present weights."""
+        self.load_state_dict({name: value.detach() for name, value in self._live.items()})
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the average by parameter name."""
         return dict(self._average)

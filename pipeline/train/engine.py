@@ -19,12 +19,14 @@ from pipeline.train.batches import Batch, Indices, Inputs, Source, epoch_order
 from pipeline.train.checkpoint import Progress
 from pipeline.train.config import TrainConfig
 from pipeline.train.ema import Ema
-from pipeline.train.metrics import is_better, selection_value, validation_scores, watched_metric
+from pipeline.train.gradients import GradientTrace
+from pipeline.train.metrics import TrainScores, is_better, selection_value, validation_scores, watched_metric
 from pipeline.train.schedules import Schedule
+from pipeline.train.unfreezing import Unfreezing
 
 Augment = Callable[[Inputs, Tensor, torch.Generator], tuple[Inputs, Tensor]]
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""(logits B × K, target B × K) → loss of each sample, B."""
+Loss = Callable[[Any, Tensor], Tensor]
+"""(what the model returned, target B × K) → loss of each sample, B."""
 
 
 @dataclass
@@ -37,6 +39,10 @@ class Parts:
     module: nn.Module
     """The bare module: whose weights are saved."""
     optimizer: Any
+    rates: list[float]
+    """Base rate of each of the optimizer's groups."""
+    named_rates: dict[str, float]
+    """The same by the name of the group, where there is more than one."""
     schedule: Schedule
     loss: Loss
     val_loss: Loss
@@ -46,8 +52,17 @@ class Parts:
     train: Source
     val: Source
     val_target: NDArray[np.uint8]
+    target_kind: str
+    scores: TrainScores
+    """Of the running epoch."""
     weights: NDArray[np.float64] | None
     """Of the training samples, for the weighted sampler."""
+    gradient_steps: list[Callable[[], None]]
+    """What is done to the gradients between backward and step, in order."""
+    unfreezing: Unfreezing | None
+    trace: GradientTrace | None
+    facts: dict[str, Any]
+    """What the model is, where settings alone do not say."""
 
 
 class Observer(Protocol):
@@ -78,7 +93,8 @@ def fit(parts: Parts, config: TrainConfig, progress: Progress, observer: Observe
             # Here and not where it was noticed: there the averaged weights stood in for the trained ones.
             observer.checkpoint(progress)
             raise
-        entry = _close_epoch(parts, config, progress, val_loss, validation_scores(logits, parts.val_target))
+        scores = validation_scores(logits, parts.val_target, parts.target_kind)
+        entry = _close_epoch(parts, config, progress, val_loss, scores)
         observer.epoch(progress, entry, improved=progress.best_epoch == progress.epoch)
 
 
@@ -90,7 +106,7 @@ def train_epoch(
     steps = steps_of(order, config.batch_size)
     micro = [part for step in steps[progress.step :] for part in micro_batches(step, config.accumulate)]
     stream = parts.train.batches(micro)
-    parts.model.train()
+    _begin(parts, progress)
     loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=parts.fabric.device)
     began, saved = time.monotonic() - progress.seconds, time.monotonic()
     for position in range(progress.step, len(steps)):
@@ -106,15 +122,24 @@ def train_epoch(
     progress.loss_sum, progress.seconds = float(loss_sum), time.monotonic() - began
 
 
+def _begin(parts: Parts, progress: Progress) -> None:
+    """Set everything that depends on the epoch, and on whether it begins or goes on."""
+    parts.model.train()
+    if parts.unfreezing is not None:
+        parts.unfreezing.apply(progress.epoch)
+    if parts.trace is not None:
+        parts.trace.begin(progress.epoch, progress.step)
+    parts.scores.begin(progress.step)
+
+
 def train_step(
     parts: Parts, config: TrainConfig, stream: Iterator[Batch], size: int, epoch: int, position: int, steps: int
 ) -> Tensor:
     """Do one optimizer step over its micro-batches; return the summed loss of its samples (no synchronisation)."""
     seed = step_seed(config.seed, epoch, position)
     torch.manual_seed(seed)
-    rate = config.optimizer.lr * parts.schedule.factor(epoch * steps + position)
-    for group in parts.optimizer.param_groups:
-        group["lr"] = rate
+    for group, base in zip(parts.optimizer.param_groups, parts.rates, strict=True):
+        group["lr"] = parts.schedule.rate(base, epoch * steps + position)
     total = torch.zeros((), dtype=torch.float64, device=parts.fabric.device)
     done = 0
     while done < size:
@@ -123,12 +148,14 @@ def train_step(
         if parts.augment is not None:
             generator = torch.Generator(device=target.device).manual_seed(seed + done)
             inputs, target = parts.augment(inputs, target, generator)
-        loss = parts.loss(parts.model(inputs), target).sum()
+        output = parts.model(inputs)
+        loss = parts.loss(output, target).sum()
         parts.fabric.backward(loss / size)
         total += loss.detach()
+        parts.scores.add(output, target)
         done += len(target)
-    if config.clip_norm > 0:
-        parts.fabric.clip_gradients(parts.model, parts.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
+    for change in parts.gradient_steps:
+        change()
     parts.optimizer.step()
     parts.optimizer.zero_grad(set_to_none=True)
     if parts.ema is not None:
@@ -166,7 +193,7 @@ def predict_source(
         loss_sum += parts.val_loss(out, batch.target).sum()
         logits.append(out.cpu())
     if not logits:
-        return np.empty((0, 0), np.float32), float("nan")
+        return np.empty((0, parts.val_target.shape[1]), np.float32), float("nan")
     return torch.cat(logits).numpy(), float(loss_sum) / len(source)
 
 
@@ -174,38 +201,53 @@ def _close_epoch(
     parts: Parts, config: TrainConfig, progress: Progress, val_loss: float, scores: dict[str, float]
 ) -> dict[str, float]:
     """Turn the running epoch of ``progress`` into a finished one; return its line of the history."""
-    steps = progress.step
+    last = progress.epoch * progress.step + progress.step - 1
     entry = {
         "epoch": progress.epoch + 1,
-        "lr": config.optimizer.lr * parts.schedule.factor(progress.epoch * steps + steps - 1),
+        "lr": parts.schedule.rate(config.optimizer.lr, last),
         "train_loss": progress.loss_sum / max(progress.samples, 1),
+        **parts.scores.result(),
         "val_loss": val_loss,
         **scores,
+        **{f"lr_{name}": parts.schedule.rate(base, last) for name, base in parts.named_rates.items()},
         "seconds": round(progress.seconds, 2),
     }
-    if not np.isfinite(entry["train_loss"]) or not np.isfinite(val_loss):
-        raise IsobarError(
-            f"train: the loss is {entry['train_loss']} (validation {val_loss}) in epoch {progress.epoch + 1}; "
-            "lower train.optimizer.lr, set train.clip_norm=1 or use train.precision=32"
-        )
-    value = selection_value(config.select, entry)
-    watched = entry[watched_metric(config.select)]
+    _check_finite(entry, validated=len(parts.val) > 0)
+    row = parts.trace.row(progress.epoch + 1) if parts.trace is not None else None
+    progress.gradients += [row] if row is not None else []
     progress.epoch, progress.step, progress.samples = progress.epoch + 1, 0, 0
     progress.loss_sum = progress.seconds = 0.0
     progress.history.append(entry)
-    if is_better(config.select, value, progress.best):
-        progress.best, progress.best_epoch = value, progress.epoch
-    _judge_patience(config, progress, watched)
-    parts.schedule.observe(watched)
-    progress.finished = progress.epoch >= config.epochs or 0 < config.early_stopping.patience <= progress.stale
+    _judge(config, progress, entry)
+    parts.schedule.observe(entry[watched_metric(config.select)])
     return entry
 
 
-def _judge_patience(config: TrainConfig, progress: Progress, value: float) -> None:
-    if is_better(watched_metric(config.select), value, progress.stop_value, config.early_stopping.min_delta):
-        progress.stop_value, progress.stale = value, 0
+def _check_finite(entry: dict[str, float], validated: bool) -> None:
+    if not np.isfinite(entry["train_loss"]) or (validated and not np.isfinite(entry["val_loss"])):
+        raise IsobarError(
+            f"train: the loss is {entry['train_loss']} (validation {entry['val_loss']}) in epoch {entry['epoch']}; "
+            "lower train.optimizer.lr, set train.clip_norm=1 or use train.precision=32"
+        )
+
+
+def _judge(config: TrainConfig, progress: Progress, entry: dict[str, float]) -> None:
+    """Decide whether the finished epoch is the best so far, and whether it is the last."""
+    value = selection_value(config.select, entry)
+    if is_better(config.select, value, progress.best):
+        progress.best, progress.best_epoch = value, progress.epoch
+    stopping = config.early_stopping
+    monitor = stopping.monitor or watched_metric(config.select)
+    if is_better(monitor, entry[monitor], progress.stop_value, stopping.min_delta):
+        progress.stop_value, progress.stale = entry[monitor], 0
     else:
         progress.stale += 1
+    progress.finished = has_ended(config, progress)
+
+
+def has_ended(config: TrainConfig, progress: Progress) -> bool:
+    """Tell whether ``progress`` is at the end of a training with these settings."""
+    return progress.epoch >= config.epochs or 0 < config.early_stopping.patience <= progress.stale
 
 
 def steps_of(order: Indices, size: int) -> list[Indices]:

@@ -1,4 +1,4 @@
-"""Losses for independent classes (multi-label), of each sample, averaged over the classes."""
+"""Losses of each sample: for independent classes (multi-label), averaged over them, and for one class a sample."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import log_softmax, logsigmoid
 
+from pipeline.core.errors import InputError, shorten
 from pipeline.train.config import LossConfig, TrainConfig
+from pipeline.train.heads import Outputs
 
 _SMALLEST = 1e-12
 """Keeps the slope of p^γ finite at p = 0 for γ < 1."""
@@ -83,17 +85,111 @@ _TERMS: dict[str, Callable[[LossConfig], Terms]] = {
 }
 
 
-def build_loss(config: LossConfig, positives: Tensor, samples: int) -> MultiLabelLoss:
-    """Return the loss; all kinds weight positives by the same formula.
+class SingleLabelLoss:
+    """Logits (B × K) and targets (B × K, of sum 1, one-hot or mixed) → loss of each sample (B).
+
+    −Σ_k w_k y_k (1 − p_k)^γ log p_k with p the softmax; γ = 0 is cross-entropy. Label smoothing moves ε of y to all
+    classes evenly. Logits of an ensemble (B × members × K) are averaged over the members.
+    """
+
+    def __init__(self, gamma: float, smoothing: float, weight: Tensor | None) -> None:
+        """Keep the exponent, ε and the weight of each class (K)."""
+        self._gamma, self._smoothing, self.weight = gamma, smoothing, weight
+
+    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each sample, computed in float32."""
+        logits, target = logits.float(), target.float()
+        if logits.ndim == 3:
+            target = target[:, None].expand_as(logits)
+        if self._smoothing:
+            target = target * (1 - self._smoothing) + self._smoothing / target.shape[-1]
+        terms = log_softmax(logits, dim=-1)
+        if self._gamma:
+            wrong = (-torch.expm1(terms)).clamp(min=_SMALLEST)  # 1 − p, without cancellation near p = 1
+            terms = wrong**self._gamma * terms
+        if self.weight is not None:
+            terms = terms * self.weight
+        loss = -(target * terms).sum(-1)
+        return loss.mean(1) if loss.ndim == 2 else loss
+
+
+class WithAuxiliary:
+    """A loss that adds that of an auxiliary classifier, times its weight, where the model returns one."""
+
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Keep the loss of logits."""
+        self.loss = loss
+
+    def __call__(self, output: Tensor | Outputs, target: Tensor) -> Tensor:
+        """Return the loss of each sample (B)."""
+        if isinstance(output, Outputs):
+            return self.loss(output.logits, target) + output.weight * self.loss(output.auxiliary, target)
+        return self.loss(output, target)
+
+
+MULTI, SINGLE = "multi_label", "single_label"
+KINDS = {MULTI: ("focal", "bce", "asymmetric"), SINGLE: ("cross_entropy", "focal")}
+"""Losses for each kind of target; ``auto`` is the first."""
+
+
+def build_loss(config: LossConfig, positives: Tensor, samples: int, kind: str = MULTI) -> WithAuxiliary:
+    """Return the loss of the model's output: (logits or ``Outputs``, target B × K) → B.
 
     Args:
         config: kind and its parameters.
         positives: number of training samples of each class (K), on the training device.
         samples: number of training samples.
+        kind: of the target: multi_label or single_label.
+
+    Raises:
+        InputError: a loss or weights for the other kind of target, or weights for another number of classes.
     """
-    return MultiLabelLoss(
-        config, positive_weight(positives, samples, config.pos_weight_max) if config.pos_weight else None
-    )
+    name = _kind(config, kind)
+    if kind == SINGLE:
+        gamma = config.gamma if name == "focal" else 0.0
+        return WithAuxiliary(SingleLabelLoss(gamma, config.label_smoothing, _class_weight(config, positives)))
+    weight = positive_weight(positives, samples, config.pos_weight_max) if config.pos_weight else None
+    return WithAuxiliary(MultiLabelLoss(config.model_copy(update={"kind": name}), weight))
+
+
+def _kind(config: LossConfig, kind: str) -> str:
+    """Return the loss that ``auto`` stands for, and check that the settings are for this kind of target."""
+    allowed = KINDS[kind]
+    if config.kind != "auto" and config.kind not in allowed:
+        raise InputError(
+            f"train.loss.kind: {config.kind!r} is not for targets that are {kind}; allowed: auto, {shorten(allowed)}"
+        )
+    if kind == SINGLE and config.pos_weight:
+        raise InputError(
+            "train.loss.pos_weight: is for independent classes (multi_label); use train.loss.class_weights"
+        )
+    if kind == MULTI and config.class_weights not in (None, "uniform"):
+        raise InputError(
+            "train.loss.class_weights: is for one class a sample (single_label); use train.loss.pos_weight"
+        )
+    return allowed[0] if config.kind == "auto" else config.kind
+
+
+def _class_weight(config: LossConfig, positives: Tensor) -> Tensor | None:
+    """Return the weight of each class (K), ``None`` where all are 1."""
+    if config.class_weights == "uniform":
+        return None
+    if not isinstance(config.class_weights, list):
+        return balanced_weight(positives)
+    if len(config.class_weights) != len(positives):
+        raise InputError(f"クラス重みの長さ({len(config.class_weights)})がクラス数({len(positives)})と一致しません")
+    weight = torch.tensor(config.class_weights, device=positives.device)
+    return weight * positives.sum() / (weight * positives).sum()
+
+
+def balanced_weight(positives: Tensor) -> Tensor:
+    """Return N / (K' N_k) of each class (K), K' the classes that occur; 1 for a class that does not.
+
+    Their mean over the training samples is 1.
+    """
+    present = positives > 0
+    weight = positives.sum() / (present.sum() * positives.clamp(min=1))
+    return torch.where(present, weight, torch.ones_like(weight)).float()
 
 
 def positive_weight(positives: Tensor, samples: int, most: float) -> Tensor:
@@ -102,16 +198,19 @@ def positive_weight(positives: Tensor, samples: int, most: float) -> Tensor:
     return torch.where(positives > 0, weight, torch.ones_like(weight)).float()
 
 
-def warn_stacked(config: TrainConfig) -> str | None:
+def warn_stacked(config: TrainConfig, kind: str = MULTI) -> str | None:
     """Return a warning if several methods against rare classes are on at once, else ``None``."""
-    loss = config.loss
+    loss = config.loss.model_copy(update={"kind": _kind(config.loss, kind)})
+    weighted = loss.class_weights != "uniform" if kind == SINGLE else False
     focused = {
+        "cross_entropy": False,
         "bce": False,
         "focal": loss.gamma > 0,
         "asymmetric": loss.gamma_negative > 0 or loss.gamma_positive > 0 or loss.margin > 0,
     }
     methods = {
         "loss.pos_weight": loss.pos_weight,
+        f"loss.class_weights={loss.class_weights or 'balanced'}": weighted,
         "sampler=weighted": config.sampler == "weighted",
         f"loss.kind={loss.kind}": focused[loss.kind],
     }

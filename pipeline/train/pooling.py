@@ -99,7 +99,11 @@ POOLINGS: dict[str, Callable[[Backbone, ModelConfig], nn.Module]] = {
 }
 
 
-def build_pooling(backbone: Backbone, config: ModelConfig) -> nn.Module:
-    """Return the pooling of a backbone's map; it has ``width``, the length of its vector (for each member)."""
-    name = backbone.natural_pooling if config.pooling == "auto" else config.pooling
-    return POOLINGS[name](backbone, config)
+def build_pooling(backbone: Backbone, config: ModelConfig, images: bool = False) -> nn.Module:
+    """Return the pooling of a backbone's map; it has ``width``, the length of its vector (for each member).
+
+    ``auto`` keeps position on weather maps, where it decides; ``images`` are averaged, as their backbones were
+    pretrained.
+    """
+    natural = "average" if images and backbone.natural_pooling == "grid" else backbone.natural_pooling
+    return POOLINGS[natural if config.pooling == "auto" else config.pooling](backbone, config)

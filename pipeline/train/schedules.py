@@ -23,13 +23,21 @@ _THRESHOLD = 1e-4
 class Schedule:
     """A rate that depends on the step alone."""
 
-    def __init__(self, curve: Callable[[int], float]) -> None:
-        """Keep the curve: step → factor."""
-        self._curve = curve
+    def __init__(self, curve: Callable[[int], float], floor: float = 0.0) -> None:
+        """Keep the curve, step → factor, and the rate at factor 0."""
+        self._curve, self._floor = curve, floor
 
     def factor(self, step: int) -> float:
         """Return the factor of the base rate at a step (counted from 0 over all epochs)."""
         return self._curve(step)
+
+    def rate(self, base: float, step: int) -> float:
+        """Return the rate at a step of a group whose full rate is ``base``.
+
+        A floor lowers no group that is below it, and raises none.
+        """
+        low = min(self._floor, base)
+        return low + (base - low) * self.factor(step)
 
     def observe(self, metric: float) -> None:
         """Note the selection metric of a finished epoch."""
@@ -48,11 +56,8 @@ class Plateau(Schedule):
     def __init__(self, factor: float, patience: int, mode: str) -> None:
         """Start at the full rate; ``mode`` says whether a larger (max) or smaller (min) metric is better."""
         self._drop, self._patience, self._sign = factor, patience, 1.0 if mode == "max" else -1.0
+        super().__init__(lambda step: self._factor)
         self._factor, self._best, self._stale = 1.0, -math.inf * self._sign, 0
-
-    def factor(self, step: int) -> float:
-        """Return the current factor."""
-        return self._factor
 
     def observe(self, metric: float) -> None:
         """Count the epoch as a gain or not, and lower the rate if it is due."""
@@ -80,6 +85,8 @@ class Span:
     steps_per_epoch: int
     warmup: int
     """Steps of warm-up."""
+    length: int | None = None
+    """Epochs after the warm-up until a curve ends; all there are if none are given."""
 
     @property
     def steps(self) -> int:
@@ -87,8 +94,9 @@ class Span:
         return self.epochs * self.steps_per_epoch
 
     def progress(self, step: int) -> float:
-        """Return how far ``step`` is between the end of the warm-up (0) and the end of the training (1)."""
-        return min(max(step - self.warmup, 0) / max(self.steps - self.warmup, 1), 1.0)
+        """Return how far ``step`` is from the end of the warm-up (0) to the end of the curve (1), where it stays."""
+        whole = self.steps - self.warmup if self.length is None else self.length * self.steps_per_epoch
+        return min(max(step - self.warmup, 0) / max(whole, 1), 1.0)
 
 
 def _cosine(config: ScheduleConfig, span: Span) -> Callable[[int], float]:
@@ -97,7 +105,7 @@ def _cosine(config: ScheduleConfig, span: Span) -> Callable[[int], float]:
 
 
 def _linear(config: ScheduleConfig, span: Span) -> Callable[[int], float]:
-    return lambda step: 1 + (config.final - 1) * span.progress(step)
+    return lambda step: config.start + (config.final - config.start) * span.progress(step)
 
 
 def _step(config: ScheduleConfig, span: Span) -> Callable[[int], float]:
@@ -169,8 +177,14 @@ def build_schedule(config: ScheduleConfig, epochs: int, steps_per_epoch: int, mo
         )
     if config.name == "plateau":
         return Plateau(config.factor, config.patience, mode)
-    curve = _CURVES[config.name](config, Span(epochs, steps_per_epoch, warmup))
-    return Schedule(_warmed(curve, warmup)) if warmup else Schedule(curve)
+    curve = _CURVES[config.name](config, Span(epochs, steps_per_epoch, warmup, config.length))
+    if config.each == "epoch":
+        curve = _each_epoch(curve, steps_per_epoch)
+    return Schedule(_warmed(curve, warmup) if warmup else curve, config.eta_min)
+
+
+def _each_epoch(curve: Callable[[int], float], steps: int) -> Callable[[int], float]:
+    return lambda step: curve(step // steps * steps)
 
 
 def _warmed(curve: Callable[[int], float], steps: int) -> Callable[[int], float]:

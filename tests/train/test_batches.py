@@ -16,6 +16,7 @@ from pipeline.train.batches import (
     rare_class_weights,
     split_bytes,
 )
+from tests.train.stores import marked_images, write_images
 
 
 def wanted(*names: str, fold: str = "default", channels_last: bool = False) -> Wanted:
@@ -107,3 +108,49 @@ def test_weighted_order_draws_rare_classes_more_often() -> None:
     drawn = epoch_order(0, 0, 1000, weights)
     # Both classes have the same total weight: about half of the draws go to 10 of 1000 days (sd 1.6 %).
     assert abs(np.mean(drawn >= 990) - 0.5) < 0.07
+
+
+@pytest.fixture
+def charts(tmp_path: Path) -> Store:
+    images, label = marked_images(40, 2, 8)
+    series = np.random.default_rng(0).standard_normal((40, 5, 3)).astype(np.float32)
+    series[::4, :2] = np.nan
+    series[1, 3, 1] = np.nan
+    series[2] = np.nan
+    return write_images(tmp_path / "charts", images, label, series)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_images_stay_uint8(charts: Store, channels_last: bool) -> None:
+    rows = charts.fold().train
+    stored = np.load(charts.folder / "image.npy")
+    for kind in (Resident, Streamed):
+        source = kind(charts, wanted("image", channels_last=channels_last), rows)
+        image = next(iter(source.batches([np.array([3, 0, 7])]))).inputs["image"]
+        assert image.dtype == torch.uint8
+        assert np.array_equal(image.numpy(), stored[rows[[3, 0, 7]]])
+        assert image.is_contiguous(memory_format=torch.channels_last) is channels_last
+    assert Resident(charts, wanted("image"), rows)._inputs["image"].dtype == torch.uint8
+    assert split_bytes(charts, ["image"], 10) == 10 * 3 * 8 * 8
+    assert split_bytes(charts, ["image", "series"], 10) == 10 * (3 * 8 * 8 + 4 * 5 * 4)
+
+
+def test_series_get_a_validity_channel(charts: Store) -> None:
+    stored = np.load(charts.folder / "series.npy")
+    for kind in (Resident, Streamed):
+        source = kind(charts, wanted("series"), np.arange(40))
+        series = next(iter(source.batches([np.arange(40)]))).inputs["series"].numpy()
+        assert series.shape == (40, 5, 4)
+        assert not np.isnan(series).any()
+        assert np.array_equal(series[..., 3], (~np.isnan(stored).all(2)).astype(np.float32))
+        assert np.array_equal(series[..., :3], np.nan_to_num(stored))
+
+
+def test_series_of_another_fold_are_scaled_by_feature(charts: Store) -> None:
+    charts.scale["2"] = {"series": {"mean": [1.0, 2.0, 3.0], "std": [2.0, 4.0, 5.0]}}
+    part = [np.array([1, 3])]
+    found = next(iter(Streamed(charts, wanted("series", fold="2"), np.arange(5)).batches(part))).inputs["series"]
+    stored = np.load(charts.folder / "series.npy")[[1, 3]]
+    expected = (stored - np.array([1, 2, 3])) / np.array([2, 4, 5])
+    # Missing values are at the new fold's mean, not at the old one's; float32 rounding.
+    np.testing.assert_allclose(found[..., :3].numpy(), np.nan_to_num(expected), atol=1e-6)

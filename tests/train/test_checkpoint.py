@@ -50,11 +50,12 @@ def test_hostile_contents_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_best_keeps_its_contents_when_last_goes_on(tmp_path: Path) -> None:
     path = saved(tmp_path)
-    keep_best(path, {"epoch": 2, "val_loss": 0.123456, "val_f1": 0.5})
+    first, second = {"epoch": 2, "val_loss": 0.123456, "val_f1": 0.5}, {"epoch": 3, "val_loss": 0.1, "val_f1": 0.6}
+    keep_best(path, [first], "val_f1")
     save_checkpoint(path, Progress(epoch=3), IDENTITY, {})
     best = path.with_name("epoch=00002-val_loss=0.1235-val_f1=0.5000.ckpt")
     assert load_tensors(best)["progress"]["epoch"] == 2
-    keep_best(path, {"epoch": 3, "val_loss": 0.1, "val_f1": 0.6})
+    keep_best(path, [first, second], "val_f1")
     assert sorted(p.name for p in path.parent.iterdir()) == [
         "epoch=00003-val_loss=0.1000-val_f1=0.6000.ckpt",
         "last.ckpt",

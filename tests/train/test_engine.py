@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -12,60 +11,19 @@ import torch
 
 from pipeline.contract.store import Store
 from pipeline.core.errors import Interrupted, IsobarError
-from pipeline.core.interrupt import Interrupt
 from pipeline.synthetic.store import blobs, write_store
 from pipeline.train.assemble import assemble
 from pipeline.train.batches import Batch
 from pipeline.train.checkpoint import Progress
-from pipeline.train.config import TrainConfig
 from pipeline.train.engine import fit, micro_batches, step_seed, steps_of
 from pipeline.train.metrics import is_better
+from tests.train.training import Watcher, config, same, trained
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     grid, target = blobs(160, 2, 9, 3, noise=0.5)
     return Store(write_store(tmp_path_factory.mktemp("engine") / "store", grid, target))
-
-
-def config(**more: object) -> TrainConfig:
-    small = {"backbone": "simple", "hidden": 16}
-    plain = {"epochs": 3, "batch_size": 16, "threads": 1, "device": "cpu", "model": small}
-    return TrainConfig.model_validate(plain | more)
-
-
-@dataclass
-class Watcher:
-    """Keeps the entries, and stops the run after a number of steps if asked to."""
-
-    interrupt: Interrupt = field(default_factory=Interrupt)
-    stop_after: int | None = None
-    steps: int = 0
-    entries: list[dict[str, float]] = field(default_factory=list)
-    improved: list[bool] = field(default_factory=list)
-    saved: list[tuple[int, int]] = field(default_factory=list)
-
-    def checkpoint(self, progress: Progress) -> None:
-        self.saved.append((progress.epoch, progress.step))
-
-    def epoch(self, progress: Progress, entry: dict[str, float], improved: bool) -> None:
-        self.entries.append(entry)
-        self.improved.append(improved)
-
-    def alive(self, progress: Progress) -> None:
-        self.steps += 1
-        if self.steps == self.stop_after:
-            self.interrupt.reason = "test"
-
-
-def trained(store: Store, settings: TrainConfig) -> tuple[dict[str, torch.Tensor], Watcher, Progress]:
-    parts, watcher, progress = assemble(settings, store), Watcher(), Progress()
-    fit(parts, settings, progress, watcher, watcher.interrupt)
-    return parts.module.state_dict(), watcher, progress
-
-
-def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
 def test_it_learns(store: Store) -> None:

@@ -30,22 +30,38 @@ BACKBONES: dict[str, Callable[[int, Size, ModelConfig], Backbone]] = {
 """By name: channels, (rows, columns) and settings → backbone."""
 
 
+ALIASES = {"nfnet": "dm_nfnet_f0", "nfnet_f0": "dm_nfnet_f0", "efficientnet": "efficientnet_b4"}
+"""Short names that timm does not know."""
+
+
 def build_backbone(config: ModelConfig, channels: int, size: Size) -> Backbone:
     """Return the backbone of that name for maps of ``channels`` fields and ``size`` (rows, columns).
 
     Raises:
         InputError: no such name here or in timm, pretrained weights that do not fit, or maps too small.
-        EnvironmentFault: pretrained weights could not be fetched.
+        EnvironmentFault: pretrained weights could not be fetched, and no other backbone may stand in.
     """
-    name = config.backbone
+    name = ALIASES.get(config.backbone, config.backbone)
     if name in BACKBONES:
         if config.pretrained:
             raise InputError(
                 f"train.model.pretrained: there are no pretrained weights for {name!r}, only for timm names; "
                 "set it to false or choose a timm name as train.model.backbone"
             )
-        return BACKBONES[name](channels, size, config)
+        backbone = BACKBONES[name](channels, size, config)
+        backbone.facts = {"backbone": name, "weights": "random", "fallback": False, "reason": ""}
+        return backbone
     # Imported when chosen: timm takes seconds to import.
-    from pipeline.train.backbones.zoo import build_zoo
+    from pipeline.train.backbones import zoo
+    from pipeline.train.backbones.weights import HubFault
 
-    return build_zoo(name.removeprefix("timm/"), channels, size, config, own=sorted(BACKBONES))
+    own = sorted(BACKBONES)
+    stand_in = None if config.fallback is None else ALIASES.get(config.fallback, config.fallback).removeprefix("timm/")
+    if stand_in is not None:
+        zoo.check_name(stand_in, own, "train.model.fallback")
+    try:
+        return zoo.build_zoo(name.removeprefix("timm/"), channels, size, config, own)
+    except HubFault as error:
+        if stand_in is None:
+            raise
+        return zoo.build_stand_in(stand_in, name, channels, size, config, own, str(error))

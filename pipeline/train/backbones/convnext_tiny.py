@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.train.backbones.base import Backbone, Size, strided
+from pipeline.train.backbones.base import Backbone, Size, layer_stages, strided
 from pipeline.train.config import ModelConfig
 
 WIDTHS, DEPTHS = (64, 128, 256), (2, 2, 6)
@@ -82,10 +82,12 @@ class ConvNextTiny(Backbone):
     def __init__(self, channels: int, size: Size, config: ModelConfig) -> None:
         """Build the layers for ``channels`` fields of ``size`` (rows, columns)."""
         super().__init__(WIDTHS[-1], strided(size, PATCH))
+        self._starts = [0]
         rates = iter([config.drop_path * block / (sum(DEPTHS) - 1) for block in range(sum(DEPTHS))])
         layers: list[nn.Module] = [PatchConvolution(channels, WIDTHS[0], PATCH), MapNorm(WIDTHS[0])]
         for stage, (width, depth) in enumerate(zip(WIDTHS, DEPTHS, strict=True)):
             if stage > 0:
+                self._starts.append(len(layers))
                 layers += [MapNorm(WIDTHS[stage - 1]), PatchConvolution(WIDTHS[stage - 1], width, 2)]
                 self.size = strided(self.size, 2)
             layers += [Block(width, next(rates)) for _ in range(depth)]
@@ -94,6 +96,10 @@ class ConvNextTiny(Backbone):
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+    def stages(self) -> list[list[str]]:
+        """Return the parameters' names by resolution of the map, shallowest first."""
+        return layer_stages(self, self._starts)
 
     def forward(self, fields: Tensor) -> Tensor:
         """Return the feature map (B × 256 × ⌈H/16⌉ × ⌈W/16⌉)."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import DeformConv2d
 
-from pipeline.train.backbones.base import Backbone, Size, strided
+from pipeline.train.backbones.base import Backbone, Size, layer_stages, strided
 from pipeline.train.config import ModelConfig
 
 LAYERS = ((64, 1), (64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1))
@@ -47,6 +47,10 @@ class Deformable(Backbone):
             layers.append(DeformableLayer(channels, width, stride, config.dropout))
             channels, self.size = width, strided(self.size, stride)
         self.layers = nn.Sequential(*layers)
+
+    def stages(self) -> list[list[str]]:
+        """Return the parameters' names by resolution of the map, shallowest first."""
+        return layer_stages(self, [place for place, (_, stride) in enumerate(LAYERS) if place == 0 or stride > 1])
 
     def forward(self, fields: Tensor) -> Tensor:
         """Return the feature map (B × 256 × ⌈H/4⌉ × ⌈W/4⌉)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.train.backbones.base import Backbone, Size, strided
+from pipeline.train.backbones.base import Backbone, Size, layer_stages, strided
 from pipeline.train.config import ModelConfig
 
 STEM = 64
@@ -67,13 +67,18 @@ class ResNetSmall(Backbone):
             nn.BatchNorm2d(STEM),
             nn.ReLU(inplace=True),
         ]
-        channels = STEM
+        channels, self._starts = STEM, [0]
         for (width, stride), share in zip(STAGES, (0.6, 0.8, 1.0), strict=True):
             dropout = nn.Dropout(share * config.dropout)
             layers += [Block(channels, width, stride), Block(width, width, 1), dropout]
+            self._starts.append(len(layers))
             channels, self.size = width, strided(self.size, stride)
         self.layers = nn.Sequential(*layers)
         _initialise(self)
+
+    def stages(self) -> list[list[str]]:
+        """Return the parameters' names by stage, shallowest first; the stem belongs to the first."""
+        return layer_stages(self, self._starts[: len(STAGES)])
 
     def forward(self, fields: Tensor) -> Tensor:
         """Return the feature map (B × 256 × ⌈H/4⌉ × ⌈W/4⌉)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.train.backbones.base import Backbone, Size
+from pipeline.train.backbones.base import Backbone, Size, layer_stages
 from pipeline.train.config import ModelConfig
 
 WIDTHS = (32, 64, 64)
@@ -27,6 +27,10 @@ class Simple(Backbone):
             channels, size = width, (size[0] // window[0], size[1] // window[1])
         super().__init__(channels, size)
         self.layers = nn.Sequential(*layers)
+
+    def stages(self) -> list[list[str]]:
+        """Return the parameters' names, a stage for each convolution, shallowest first."""
+        return layer_stages(self, range(0, len(self.layers), len(self.layers) // len(WIDTHS)))
 
     def forward(self, fields: Tensor) -> Tensor:
         """Return the feature map (B × 64 × ⌊H/8⌋ × ⌊W/8⌋)."""

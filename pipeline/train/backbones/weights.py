@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import timm
 from torch import Tensor, nn
 
-from pipeline.core.errors import EnvironmentFault, InputError, shorten
+from pipeline.core.errors import EnvironmentFault, InputError, disk_fault, shorten
 from pipeline.core.logs import event
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 SETTING = "train.model.pretrained"
+
+
+class HubFault(EnvironmentFault):
+    """Pretrained weights could not be fetched: the only fault that another backbone may stand in for."""
 
 
 def fetch(name: str, options: dict[str, Any]) -> nn.Module:
@@ -21,19 +27,37 @@ def fetch(name: str, options: dict[str, Any]) -> nn.Module:
 
     Raises:
         InputError: the hub has no weights for this model.
-        EnvironmentFault: the hub cannot be reached.
+        HubFault: the hub cannot be reached.
+        EnvironmentFault: the disk is full or cannot be written.
     """
     if not timm.models.is_model_pretrained(name):
         raise InputError(f"{SETTING}: timm has no weights for {name!r}; set it to false or to the path of a file")
     try:
         model: nn.Module = timm.create_model(name, pretrained=True, **options)
     except OSError as error:
+        fault = disk_fault(error, SETTING)
+        if fault is not None:
+            raise fault from error
         reason = str(error).split("\n")[0][:120]
-        raise EnvironmentFault(
+        raise HubFault(
             f"{SETTING}: the weights of {name!r} could not be fetched ({reason}); where there is no network, copy the "
-            f"weight file to this machine and set {SETTING} to its path ({', '.join(SUFFIXES)})"
+            f"weight file to this machine and set {SETTING} to its path ({', '.join(SUFFIXES)}); or set it to false, "
+            "or train.model.fallback to resnet18"
         ) from error
     return model
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Look for weights on this machine only; asking a hub that does not answer takes most of a minute."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def load_file(model: Any, path: str, channels: int) -> None:

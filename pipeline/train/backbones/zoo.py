@@ -17,9 +17,11 @@ from torch.nn import functional as F
 
 from pipeline.core.choose import near
 from pipeline.core.errors import InputError, shorten
+from pipeline.core.logs import log
 from pipeline.train.backbones.base import Backbone, Size, strided
-from pipeline.train.backbones.weights import fetch, load_file
+from pipeline.train.backbones.weights import HubFault, fetch, load_file, offline
 from pipeline.train.config import ModelConfig
+from pipeline.train.transforms import Colours
 
 _COARSEST = 32
 """Nearly all models halve a map five times at most; multiples of this fit those that cannot round."""
@@ -48,6 +50,8 @@ class Plan:
     name: str
     options: dict[str, Any]
     padded: Size
+    multiple: int
+    """Sides of maps are padded to multiples of this."""
     reader: str
     width: int
     size: Size
@@ -62,13 +66,14 @@ class Zoo(Backbone):
         """Keep the model; parameters without influence are frozen, so that no optimizer waits for their gradient."""
         super().__init__(plan.width, plan.size)
         self.model, self.plan = model, plan
+        self.colours = _colours(model)
         for name, parameter in model.named_parameters():
             if name in plan.unused:
                 parameter.requires_grad_(False)
 
     def forward(self, fields: Tensor) -> Tensor:
         """Return the feature map."""
-        rows, columns = (new - old for new, old in zip(self.plan.padded, fields.shape[2:], strict=True))
+        rows, columns = (-side % self.plan.multiple for side in fields.shape[2:])
         if rows or columns:
             fields = F.pad(fields, (0, columns, 0, rows))
         return READERS[self.plan.reader](self.model, fields)
@@ -81,15 +86,17 @@ def build_zoo(name: str, channels: int, size: Size, config: ModelConfig, own: Se
         InputError: timm has no such name, the maps are too small for it, or the weights do not fit.
         EnvironmentFault: its weights could not be fetched.
     """
-    _check_name(name, own)
+    check_name(name, own)
     model, options = _meta_model(name, {"in_chans": channels, "num_classes": 0, "drop_path_rate": config.drop_path})
     reason = ""
     for side in dict.fromkeys((_patch(model), _COARSEST)):
         padded = (strided(size, side)[0] * side, strided(size, side)[1] * side)
         try:
-            plan = _plan(name, *_meta_model(name, {**options, "img_size": padded}), padded)
-            return _build(plan, channels, size, config)
+            plan = _plan(name, *_meta_model(name, {**options, "img_size": padded}), padded, side)
+            return _build(plan, channels, size, config, own)
         except _DOES_NOT_FIT as error:
+            if _out_of_memory(error):
+                raise
             reason = str(error).split("\n")[0][:120]
     raise InputError(
         f"train.model.backbone: {name!r} cannot take maps of {size[0]} × {size[1]} cells ({reason}); "
@@ -97,7 +104,7 @@ def build_zoo(name: str, channels: int, size: Size, config: ModelConfig, own: Se
     )
 
 
-def _build(plan: Plan, channels: int, size: Size, config: ModelConfig) -> Zoo:
+def _build(plan: Plan, channels: int, size: Size, config: ModelConfig, own: Sequence[str]) -> Zoo:
     if config.pretrained is True:
         model = fetch(plan.name, plan.options)
     else:
@@ -107,21 +114,55 @@ def _build(plan: Plan, channels: int, size: Size, config: ModelConfig) -> Zoo:
     backbone = Zoo(model, plan)
     with torch.no_grad():  # a trial, because indices are not checked on the meta device
         backbone.eval()(torch.zeros(1, channels, *size))
+    weights = "hub" if config.pretrained is True else "file" if config.pretrained else "random"
+    known = plan.name if plan.name not in own else f"timm/{plan.name}"
+    backbone.facts = {"backbone": known, "weights": weights, "fallback": False, "reason": ""}
     return backbone.train()
 
 
-def _check_name(name: str, own: Sequence[str]) -> None:
+def build_stand_in(
+    name: str, asked: str, channels: int, size: Size, config: ModelConfig, own: Sequence[str], reason: str
+) -> Zoo:
+    """Return the backbone ``name`` in place of ``asked``, whose weights could not be fetched; say so loudly.
+
+    Its own pretrained weights are used if they are on this machine, random ones otherwise.
+    """
+    try:
+        with offline():
+            backbone = build_zoo(name, channels, size, config, own)
+    except HubFault:
+        backbone = build_zoo(name, channels, size, config.model_copy(update={"pretrained": False}), own)
+    weights = "its pretrained weights" if backbone.facts["weights"] == "hub" else "RANDOM weights"
+    log.warning("FALLBACK: training %s with %s, NOT %s as asked for. %s", name, weights, asked, reason)
+    backbone.facts |= {"fallback": True, "reason": reason}
+    return backbone
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _colours(model: Any) -> Colours | None:
+    """Return what timm notes of the images that the model's weights were trained on."""
+    mean, std = (model.pretrained_cfg.get(key) or () for key in ("mean", "std"))
+    return Colours(tuple(mean), tuple(std)) if len(mean) == len(std) == 3 else None
+
+
+def check_name(name: str, own: Sequence[str], setting: str = "train.model.backbone") -> None:
+    """Check that timm has a model (and weights) of that name.
+
+    Raises:
+        InputError: it has not; tells names like it.
+    """
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         raise InputError(
-            f"train.model.backbone: unknown name {name!r}{near(name, [*own, *timm.list_models()])} "
+            f"{setting}: unknown name {name!r}{near(name, [*own, *timm.list_models()])} "
             f"Allowed: {', '.join(own)}, or a name of timm.list_models()"
         )
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")] if tag else []
     if tag not in ("", *tags):
-        raise InputError(
-            f"train.model.backbone: {architecture!r} has no weights {tag!r}; it has {shorten(tags, 10) or 'none'}"
-        )
+        raise InputError(f"{setting}: {architecture!r} has no weights {tag!r}; it has {shorten(tags, 10) or 'none'}")
 
 
 def _meta_model(name: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -147,7 +188,7 @@ def _patch(model: Any) -> int:
     return 1
 
 
-def _plan(name: str, model: Any, options: dict[str, Any], padded: Size) -> Plan:
+def _plan(name: str, model: Any, options: dict[str, Any], padded: Size, multiple: int) -> Plan:
     """Try the model on one map and note how its features are read."""
     model.eval()
     fields = torch.empty((1, options["in_chans"], *padded), device="meta")
@@ -157,7 +198,7 @@ def _plan(name: str, model: Any, options: dict[str, Any], padded: Size) -> Plan:
     slopes = torch.autograd.grad(maps.sum(), [value for _, value in named], allow_unused=True)
     unused = frozenset(key for (key, _), slope in zip(named, slopes, strict=True) if slope is None)
     size = (int(maps.shape[2]), int(maps.shape[3]))
-    return Plan(name, options, padded, reader, int(maps.shape[1]), size, unused)
+    return Plan(name, options, padded, multiple, reader, int(maps.shape[1]), size, unused)
 
 
 def _reader(model: Any, fields: Tensor) -> str:
