@@ -9,7 +9,7 @@ import sys
 
 from benchmarks.table import write_page
 
-ALL = ("engine", "start", "full_size")
+ALL = ("engine", "start", "full_size", "derive", "accuracy")
 
 
 def main() -> None:

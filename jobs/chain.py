@@ -22,7 +22,8 @@ def main(job: Job[Experiment]) -> Outcome:
     """Run each stage as the program it is, so that its memory is given back and its exit code counts."""
     folder = Path(__file__).parent
     more = ["--new"] if job.new else []
-    stages = [stage for stage in STAGES if stage != "download" or job.config.downloads]
+    left_out = job.config.not_needed()
+    stages = [stage for stage in STAGES if stage not in left_out]
     run_in_turn([[str(folder / f"{s}.py"), job.argument, *job.overrides, *more] for s in stages], job.interrupt)
     run = chosen_run(job).path
     others = f"python jobs/thresholds.py {shlex.quote(str(run))} thresholds.beta=2"

@@ -150,7 +150,7 @@ class Decisions:
     @property
     def single(self) -> bool:
         """Whether exactly one class is said of each sample."""
-        return self.details["kind"] == SINGLE_LABEL
+        return bool(self.details["kind"] == SINGLE_LABEL)
 
     def raw(self, logits: NDArray[Any]) -> Floats:
         """Return probabilities of logits (N × K) as the network gives them."""

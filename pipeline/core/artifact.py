@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,16 +148,20 @@ def digest8(value: Any) -> str:
 class Checksums:
     """SHA-256 of big files, remembered by (path, size, modification time) so that a second look costs nothing."""
 
+    _SAVE_SECONDS = 2.0
+
     def __init__(self, cache: Path) -> None:
         """Use ``cache`` (a JSON file, made when needed) as the memory; a broken one is simply built anew."""
         self._cache = cache
+        self._saved = time.monotonic()
+        self._unsaved = False
         try:
             self._known: dict[str, Any] = read_json(cache)["files"] if cache.exists() else {}
         except (InputError, KeyError):
             self._known = {}
 
     def of(self, path: Path) -> str:
-        """Return the SHA-256 of ``path``."""
+        """Return the SHA-256 of ``path``; new ones are saved every few seconds, the last ones by :meth:`save`."""
         stat = path.stat()
         stamp = [stat.st_size, stat.st_mtime_ns]
         entry = self._known.get(str(path.resolve()))
@@ -164,8 +169,16 @@ class Checksums:
             return str(entry["sha256"])
         value = sha256(path)
         self._known[str(path.resolve())] = {"stamp": stamp, "sha256": value}
-        write_json(self._cache, {"files": self._known})
+        self._unsaved = True
+        if time.monotonic() - self._saved > self._SAVE_SECONDS:
+            self.save()
         return value
+
+    def save(self) -> None:
+        """Write what is new to the memory."""
+        if self._unsaved:
+            write_json(self._cache, {"files": self._known})
+        self._saved, self._unsaved = time.monotonic(), False
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:

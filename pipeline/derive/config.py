@@ -8,8 +8,9 @@ from pydantic import Field, field_validator
 
 from pipeline.core.choose import near
 from pipeline.core.config import Section, runtime
+from pipeline.core.parts import PATTERN, Part
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the meaning of a derived value changes, so that old files are made anew."""
 
 
@@ -26,7 +27,7 @@ class DeriveConfig(Section):
     """Which raw files become which fields."""
 
     raw: list[str] = Field(default_factory=list)
-    """Raw files or globs, relative to the project folder."""
+    """Raw files, globs or the manifest.json of a download, relative to the project folder."""
     fields: list[str] = Field(default=["msl"], min_length=1)
     """Fields to derive, in channel order; names in docs/data.md."""
     scalars: list[str] = Field(default=["f1_season", "f1_season_sin", "f2_season", "f2_season_sin"])
@@ -36,7 +37,19 @@ class DeriveConfig(Section):
     hours: list[int] = Field(default_factory=list)
     """UTC hours to keep; empty: all, and then each local day must hold exactly one time."""
     labels: LabelFile = LabelFile()
+    keep_bits: int = Field(23, ge=8, le=23)
+    """Bits of mantissa that computed fields keep; 23: all. 16 makes files a seventh smaller for an error of 7.6e-6."""
+    allow_gaps: bool = runtime(False)
+    """Whether whole months may be missing between the first and the last one."""
     compression: str = runtime("lz4", pattern="^(lz4|zlib|none)$")
+    workers: int = runtime(0, ge=0)
+    """Processes at work; 1: this one alone, 0: as many as cores and files allow. Each takes up to ``memory_gb``."""
+    memory_gb: float = runtime(0.7, gt=0)
+    """Raw values that a process holds at most; less makes it inflate compressed files several times."""
+    parts: str = runtime("", pattern=PATTERN)
+    """``i/n``: do only the i-th of n parts, for job arrays."""
+    one_file: bool = runtime(False)
+    """Also write all months as one file, ``era5_all_data_pp.nc``."""
 
     @field_validator("timezone")
     @classmethod
@@ -54,6 +67,12 @@ class DeriveConfig(Section):
         if any(not 0 <= hour <= 23 for hour in hours) or len(set(hours)) < len(hours):
             raise ValueError(f"UTC hours are whole numbers from 0 to 23, each once; found {hours}")
         return hours
+
+    @field_validator("parts")
+    @classmethod
+    def _real_part(cls, text: str) -> str:
+        Part.parse(text)
+        return text
 
     @field_validator("fields", "scalars")
     @classmethod

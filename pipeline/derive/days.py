@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -95,6 +95,31 @@ def missing_days(dates: Sequence[str]) -> list[str]:
     first, last = date.fromisoformat(dates[0]), date.fromisoformat(dates[-1])
     span = ((first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1))
     return [day for day in span if day not in present]
+
+
+def check_gaps(names: Sequence[str]) -> None:
+    """Check that no whole month (``YYYY-MM``) is missing between the first and the last of ``names``.
+
+    Raises:
+        InputError: one is; all of them are named as runs.
+    """
+    numbers = [int(name[:4]) * 12 + int(name[5:]) - 1 for name in names]
+    gaps = [(before + 1, after - 1) for before, after in pairwise(numbers) if after > before + 1]
+    if gaps:
+        count = sum(last - first + 1 for first, last in gaps)
+        runs = shorten(_run(first, last) for first, last in gaps)
+        raise InputError(
+            f"derive.raw: {count} whole months are missing between {names[0]} and {names[-1]}: {runs}; "
+            "download them, or set derive.allow_gaps=true if they are left out on purpose"
+        )
+
+
+def _run(first: int, last: int) -> str:
+    """Return ``YYYY-MM``, a range of them, or the years where they are whole."""
+    start, end = (f"{number // 12:04}-{number % 12 + 1:02}" for number in (first, last))
+    if first % 12 == 0 and last % 12 == 11:
+        start, end = start[:4], end[:4]
+    return start if start == end else f"{start} to {end}"
 
 
 def _text(seconds: int) -> str:

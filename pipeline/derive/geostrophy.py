@@ -25,24 +25,40 @@ def coriolis(latitude: Axis) -> NDArray[np.float64]:
     return 2 * ROTATION * np.sin(np.deg2rad(latitude))
 
 
-def wind(pressure: Field, latitude: Axis, longitude: Axis) -> tuple[Field, Field]:
-    """Return the eastward and northward geostrophic wind in m s-1 of ``pressure`` in Pa.
+def eastward(slope: Field, latitude: Axis) -> Field:
+    """Return the eastward geostrophic wind in m s-1, ``−(1/(ρ f)) ∂p/∂y``, of the slope ``∂p/∂y`` in Pa m-1."""
+    return slope * -_response(latitude)
 
-    ``u = −(1/(ρ f)) ∂p/∂y`` and ``v = (1/(ρ f)) ∂p/∂x``.
+
+def northward(slope: Field, latitude: Axis) -> Field:
+    """Return the northward geostrophic wind in m s-1, ``(1/(ρ f)) ∂p/∂x``, of the slope ``∂p/∂x`` in Pa m-1."""
+    return slope * _response(latitude)
+
+
+def curl(curvature: Field, zonal: Field, latitude: Axis) -> Field:
+    """Return the relative vorticity in s-1 from the Laplacian of pressure and the eastward geostrophic wind.
+
+    The curl on the sphere in closed form, so that each derivative is taken once: ``∇²p / (ρ f) + u β / f`` with
+    ``β = 2 Ω cos φ / R``.
     """
-    scale = (DENSITY * coriolis(latitude)).astype(np.float32)[:, None]
+    beta = 2 * ROTATION * np.cos(np.deg2rad(latitude)) / EARTH_RADIUS
+    result = curvature * _response(latitude)
+    result += zonal * (beta / coriolis(latitude)).astype(np.float32)[:, None]
+    return result
+
+
+def wind(pressure: Field, latitude: Axis, longitude: Axis) -> tuple[Field, Field]:
+    """Return the eastward and northward geostrophic wind in m s-1 of ``pressure`` in Pa."""
     east, north = gradient(pressure, latitude, longitude)
-    return -north / scale, east / scale
+    return eastward(north, latitude), northward(east, latitude)
 
 
 def vorticity(pressure: Field, latitude: Axis, longitude: Axis) -> Field:
-    """Return the relative vorticity in s-1 of the geostrophic wind of ``pressure`` in Pa.
+    """Return the relative vorticity in s-1 of the geostrophic wind of ``pressure`` in Pa."""
+    zonal, _ = wind(pressure, latitude, longitude)
+    return curl(laplacian(pressure, latitude, longitude), zonal, latitude)
 
-    The curl of :func:`wind` on the sphere in closed form, so that each derivative is taken once:
-    ``∇²p / (ρ f) + u β / f`` with ``β = 2 Ω cos φ / R``.
-    """
-    f = coriolis(latitude)
-    beta = 2 * ROTATION * np.cos(np.deg2rad(latitude)) / EARTH_RADIUS
-    east_wind, _ = wind(pressure, latitude, longitude)
-    turning = laplacian(pressure, latitude, longitude) / (DENSITY * f).astype(np.float32)[:, None]
-    return turning + east_wind * (beta / f).astype(np.float32)[:, None]
+
+def _response(latitude: Axis) -> Field:
+    """Return ``1 / (ρ f)``, latitude × 1."""
+    return (1 / (DENSITY * coriolis(latitude))).astype(np.float32)[:, None]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.artifact import Checksums, digest8
+from pipeline.contract.raw import load_raw
+from pipeline.core.artifact import digest8
 from pipeline.core.errors import InputError, shorten
 from pipeline.core.logs import log
 from pipeline.derive.config import FORMAT, DeriveConfig
-from pipeline.derive.days import Month, common_times, keep_hours, local_months
-from pipeline.derive.recipe import Need, Recipe
+from pipeline.derive.days import Month, check_gaps, common_times, keep_hours, local_months
+from pipeline.derive.recipe import Need, Recipe, raw_needs
 from pipeline.derive.series import Archive, name_of
-from pipeline.raw.layout import Seconds
+from pipeline.raw.times import Seconds
 
 _HOUR = 3600
 
@@ -56,37 +57,67 @@ def expand(patterns: Sequence[str], home: Path, setting: str) -> list[Path]:
     return sorted(found)
 
 
+def expand_raw(patterns: Sequence[str], home: Path) -> tuple[list[Path], dict[Path, str]]:
+    """Like :func:`expand` for ``derive.raw``, where a download's ``manifest.json`` stands for its files.
+
+    Returns:
+        The files, and the SHA-256 of those that a manifest vouches for: their size has not changed since the check.
+
+    Raises:
+        InputError: as :func:`expand`, or a manifest is not whole (see :func:`pipeline.contract.raw.load_raw`).
+    """
+    manifests = [home / Path(pattern).expanduser() for pattern in patterns if pattern.endswith(".json")]
+    others = [pattern for pattern in patterns if not pattern.endswith(".json")]
+    known: dict[Path, str] = {}
+    for path in manifests:
+        if not path.exists():
+            raise InputError(f"derive.raw: {path} is not there; run download (jobs/download.py) with this config first")
+        entries = load_raw(path)
+        if not entries:
+            raise InputError(f"{path}: lists no file; run download again")
+        known |= {entry.file.resolve(): entry.sha256 for entry in entries}
+    files = expand(others, home, "derive.raw") if others or not manifests else []
+    return sorted({*files, *known}), known
+
+
 def needs_of(fields: Mapping[str, Recipe]) -> list[Need]:
     """Return what the recipes need, each once."""
-    return list(dict.fromkeys(need for recipe in fields.values() for need in recipe.needs))
+    return list(dict.fromkeys(need for recipe in fields.values() for need in raw_needs(recipe)))
 
 
 def plan_months(config: DeriveConfig, fields: Mapping[str, Recipe], archive: Archive) -> tuple[Month, ...]:
     """Return the local months that the raw files cover.
 
     Raises:
-        InputError: variables differ in times, a local day has two, or a field would be missing throughout.
+        InputError: variables differ in times, a local day has two, a whole month is missing, or a field would be
+            missing throughout.
     """
     needs = needs_of(fields)
     present = {name_of(need.key): archive.series[need.key].seconds for need in needs if not need.hours_before}
     seconds = common_times({name: keep_hours(times, config.hours) for name, times in present.items()})
     for name, recipe in fields.items():
-        _report_absent(name, recipe.needs, archive, seconds)
-    return local_months(seconds, config.timezone, config.hours)
+        _report_absent(name, raw_needs(recipe), archive, seconds)
+    months = local_months(seconds, config.timezone, config.hours)
+    if not config.allow_gaps:
+        check_gaps([month.name for month in months])
+    return months
 
 
 def plan_tasks(
     config: DeriveConfig, fields: Mapping[str, Recipe], archive: Archive, months: Iterable[Month],
-    labels: Mapping[str, str], checksums: Checksums,
+    labels: Mapping[str, str], sha256: Callable[[Path], str],
 ) -> list[Task]:  # fmt: skip
-    """Return the task of each month; its signature changes when anything that goes into the file does."""
-    settings = {"fields": config.fields, "scalars": config.scalars, "timezone": config.timezone, "hours": config.hours}
+    """Return the task of each month; its signature changes when anything that goes into the file does.
+
+    ``sha256`` returns the checksum of a raw file.
+    """
+    settings = config.model_dump(include={"fields", "scalars", "timezone", "hours", "keep_bits"})
     grid = [archive.grid.latitude, archive.grid.longitude]
     tasks = []
     for month in months:
         mine = tuple(labels.get(day, "") for day in month.dates)
         sources = _sources(needs_of(fields), archive, month.seconds)
-        contents = [[path.name, checksums.of(path)] for path in sources]
+        contents = [[path.name, sha256(path)] for path in sources]
         made_from = digest8([FORMAT, settings, grid, contents, month.dates, mine])
         tasks.append(Task(month, mine, sources, made_from))
     return tasks
@@ -99,15 +130,17 @@ def _sources(needs: Sequence[Need], archive: Archive, seconds: Seconds) -> tuple
 
 def _report_absent(name: str, needs: Sequence[Need], archive: Archive, seconds: Seconds) -> None:
     """Log at how many times a field is missing because an earlier time is not there."""
+    absent = np.zeros(len(seconds), np.bool_)
     for need in needs:
-        if not need.hours_before:
-            continue
-        absent = ~np.isin(seconds - need.hours_before * _HOUR, archive.series[need.key].seconds)
-        times = [str(np.datetime64(int(time), "s")) for time in seconds[absent]]
-        if absent.all():
-            raise InputError(
-                f"derive.fields: {name} would be missing at all {len(times)} times, because none of them has a time "
-                f"{need.hours_before} hours before it; add raw files or leave the field out"
-            )
-        log.info("%s is missing at %d times without data %d hours before: %s", name, len(times), need.hours_before,
-                 shorten(times))  # fmt: skip
+        if need.hours_before:
+            absent |= ~np.isin(seconds - need.hours_before * _HOUR, archive.series[need.key].seconds)
+    if not absent.any():
+        return
+    hours = shorten(sorted({need.hours_before for need in needs if need.hours_before}))
+    times = [str(np.datetime64(int(time), "s")) for time in seconds[absent]]
+    if absent.all():
+        raise InputError(
+            f"derive.fields: {name} would be missing at all {len(times)} times, because none of them has a time "
+            f"{hours} hours before it; add raw files or leave the field out"
+        )
+    log.info("%s is missing at %d times without data %s hours before: %s", name, len(times), hours, shorten(times))

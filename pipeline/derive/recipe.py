@@ -1,161 +1,81 @@
-"""Every field that Isobar derives, as a table: what it needs, how it is computed, its units, where that is written."""
+"""Every field that Isobar derives, as a table: what it needs, how it is computed, its units, where that is written.
+
+The recipes stand in :mod:`pipeline.derive.tables`; :func:`compute_block` makes any choice of them from raw values, each
+intermediate result once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.core.choose import choose
 from pipeline.core.errors import InputError
 from pipeline.derive import geostrophy, sphere
-from pipeline.derive.series import Key
+from pipeline.derive.ingredient import Field, Need, Recipe, Values
+from pipeline.derive.tables.delivered import DELIVERED
+from pipeline.derive.tables.flow import FLOW
+from pipeline.derive.tables.moisture import MOISTURE
+from pipeline.derive.tables.pressure import PRESSURE, SLOPES
 from pipeline.raw.grid import Grid
 
-Values = NDArray[np.float32]
+__all__ = ["FIELDS", "Field", "Need", "Recipe", "Values", "check_grid", "choose_fields", "compute_block", "raw_needs"]
 
-GRAVITY = 9.80665
-"""Standard gravity in m s-2 (ISO 80000-4), which WMO's geopotential metre is defined by."""
+FIELDS: dict[str, Recipe] = {**DELIVERED, **PRESSURE, **FLOW, **MOISTURE}
 
-
-@dataclass(frozen=True)
-class Need:
-    """A raw variable that a field is made from, on the field's time or some hours before."""
-
-    variable: str
-    level: float | None = None
-    """Pressure in hPa."""
-    hours_before: int = 0
-
-    @property
-    def key(self) -> Key:
-        """Which series holds it."""
-        return self.variable, self.level
+_ALL: dict[str, Recipe] = {**FIELDS, **SLOPES}
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How one field is made. ``compute`` gets the grid and the needs (time × latitude × longitude) in order."""
-
-    long_name: str
-    units: str
-    needs: tuple[Need, ...]
-    compute: Callable[..., Values]
-    standard_name: str = ""
-    """CF standard name, where there is one."""
-    reference: str = ""
-    may_miss: bool = False
-    """Whether NaN has a meaning in it."""
-    differentiates: bool = False
-    """Whether it needs neighbours (at least 4 × 4 points, no pole)."""
-    geostrophic: bool = False
-    """Whether it does not exist near the equator."""
+def raw_needs(recipe: Recipe) -> tuple[Need, ...]:
+    """Return the raw variables that ``recipe`` needs, also through other fields, each once."""
+    found: dict[Need, None] = {}
+    for item in recipe.inputs:
+        found.update(dict.fromkeys((item,) if isinstance(item, Need) else raw_needs(_ALL[item.name])))
+    return tuple(found)
 
 
-def _same(grid: Grid, values: Values) -> Values:
-    return values
+def compute_block(
+    fields: Mapping[str, Recipe], grid: Grid, get_raw: Callable[[Need], Values]
+) -> Iterator[tuple[str, Values]]:
+    """Yield name and values (time × latitude × longitude) of each of ``fields``, in their order.
+
+    ``get_raw`` is called once for each raw variable, when it is first needed; it and every intermediate result are
+    dropped after their last use. The values are read-only: later fields may be made of them.
+    """
+    kitchen = _Kitchen(fields, grid, get_raw)
+    for name in fields:
+        yield name, kitchen.take(Field(name))
 
 
-def _change(grid: Grid, now: Values, before: Values) -> Values:
-    return now - before
+class _Kitchen:
+    """Raw values and fields of one block of times, made on demand and dropped after their last use."""
 
+    def __init__(self, fields: Mapping[str, Recipe], grid: Grid, get_raw: Callable[[Need], Values]) -> None:
+        self._recipes, self._grid, self._get_raw = {**_ALL, **fields}, grid, get_raw
+        self._held: dict[Need | Field, Values] = {}
+        self._uses: Counter[Need | Field] = Counter()
+        for name in fields:
+            self._count(Field(name))
 
-def _steepness(grid: Grid, values: Values) -> Values:
-    return sphere.gradient_magnitude(values, grid.latitude, grid.longitude)
+    def _count(self, item: Need | Field) -> None:
+        self._uses[item] += 1
+        if isinstance(item, Field) and self._uses[item] == 1:
+            for part in self._recipes[item.name].inputs:
+                self._count(part)
 
+    def take(self, item: Need | Field) -> Values:
+        """Return the values of ``item``, for one of its uses."""
+        if item not in self._held:
+            values = (self._get_raw(item) if isinstance(item, Need) else self._make(self._recipes[item.name])).view()
+            values.flags.writeable = False
+            self._held[item] = values
+        self._uses[item] -= 1
+        return self._held[item] if self._uses[item] else self._held.pop(item)
 
-def _curvature(grid: Grid, values: Values) -> Values:
-    return sphere.laplacian(values, grid.latitude, grid.longitude)
-
-
-def _geostrophic_east(grid: Grid, pressure: Values) -> Values:
-    return geostrophy.wind(pressure, grid.latitude, grid.longitude)[0]
-
-
-def _geostrophic_north(grid: Grid, pressure: Values) -> Values:
-    return geostrophy.wind(pressure, grid.latitude, grid.longitude)[1]
-
-
-def _geostrophic_vorticity(grid: Grid, pressure: Values) -> Values:
-    return geostrophy.vorticity(pressure, grid.latitude, grid.longitude)
-
-
-def _height(grid: Grid, geopotential: Values) -> Values:
-    return geopotential / np.float32(GRAVITY)
-
-
-_MSL = Need("msl")
-_HOLTON = "Holton and Hakim (2013), An Introduction to Dynamic Meteorology, 5th ed."
-_GEOSTROPHY = f"{_HOLTON}, eq. 2.22, with a density of {geostrophy.DENSITY} kg m-3 everywhere"
-
-FIELDS: dict[str, Recipe] = {
-    "msl": Recipe("mean sea level pressure", "Pa", (_MSL,), _same, "air_pressure_at_mean_sea_level"),
-    "msl_dt24": Recipe(
-        "change of mean sea level pressure in 24 hours",
-        "Pa",
-        (_MSL, Need("msl", hours_before=24)),
-        _change,
-        reference="value minus the value exactly 24 hours before, missing where that time is not there",
-        may_miss=True,
-    ),
-    "grad_msl": Recipe(
-        "magnitude of the horizontal gradient of mean sea level pressure",
-        "Pa m-1",
-        (_MSL,),
-        _steepness,
-        reference=f"{_HOLTON}, section 2.3",
-        differentiates=True,
-    ),
-    "lap_msl": Recipe(
-        "horizontal Laplacian of mean sea level pressure",
-        "Pa m-2",
-        (_MSL,),
-        _curvature,
-        reference=f"{_HOLTON}, appendix C, with all metric terms of the sphere",
-        differentiates=True,
-    ),
-    "ug": Recipe(
-        "eastward geostrophic wind at sea level",
-        "m s-1",
-        (_MSL,),
-        _geostrophic_east,
-        "geostrophic_eastward_wind",
-        _GEOSTROPHY,
-        differentiates=True,
-        geostrophic=True,
-    ),
-    "vg": Recipe(
-        "northward geostrophic wind at sea level",
-        "m s-1",
-        (_MSL,),
-        _geostrophic_north,
-        "geostrophic_northward_wind",
-        _GEOSTROPHY,
-        differentiates=True,
-        geostrophic=True,
-    ),
-    "vog": Recipe(
-        "relative vorticity of the geostrophic wind at sea level",
-        "s-1",
-        (_MSL,),
-        _geostrophic_vorticity,
-        reference=f"curl of the geostrophic wind; {_GEOSTROPHY}",
-        differentiates=True,
-        geostrophic=True,
-    ),
-    "u10": Recipe("10 m eastward wind", "m s-1", (Need("u10"),), _same, "eastward_wind"),
-    "v10": Recipe("10 m northward wind", "m s-1", (Need("v10"),), _same, "northward_wind"),
-    "gh500": Recipe(
-        "geopotential height at 500 hPa",
-        "m",
-        (Need("z", 500.0),),
-        _height,
-        "geopotential_height",
-        f"geopotential divided by {GRAVITY} m s-2",
-    ),
-}
+    def _make(self, recipe: Recipe) -> Values:
+        return recipe.compute(self._grid, *(self.take(item) for item in recipe.inputs))
 
 
 def choose_fields(names: Sequence[str]) -> dict[str, Recipe]:

@@ -10,8 +10,9 @@ import numpy as np
 
 from pipeline.core.errors import InputError, shorten
 from pipeline.raw.grid import Grid
-from pipeline.raw.layout import Seconds
-from pipeline.raw.reader import RawFile, Values, read, scan
+from pipeline.raw.memory import blank
+from pipeline.raw.reader import RawFile, Values, read, scan_members
+from pipeline.raw.times import Seconds
 from pipeline.raw.variables import RAW
 
 Key = tuple[str, float | None]
@@ -44,11 +45,25 @@ class Series:
         _, places = self._find(seconds)
         return {self.files[number].path for number in np.unique(self.number[places]).tolist()}
 
+    def stretches(self, seconds: Seconds) -> Seconds:
+        """Return for each of ``seconds`` a number that those share which are compressed as one; −1: by itself."""
+        rows, places = self._find(seconds)
+        lengths = np.array([file.layout.held[self.key[0]].stretch for file in self.files])[self.number[places]]
+        found = np.full(len(seconds), -1, np.int64)
+        found[rows] = np.where(lengths, self.position[places] // np.maximum(lengths, 1) * len(self.files), -1)
+        found[rows] += np.where(lengths, self.number[places], 0)
+        return found
+
     def read(self, seconds: Seconds) -> Values:
         """Return the variable at ``seconds`` (ascending): time × latitude × longitude, NaN where a time is absent."""
-        values = np.full((len(seconds), *self.files[0].layout.grid.shape), np.nan, np.float32)
         rows, places = self._find(seconds)
-        for number in np.unique(self.number[places]).tolist():
+        numbers = np.unique(self.number[places]).tolist()
+        if len(numbers) == 1 and len(rows) == len(seconds):
+            return read(self.files[numbers[0]], *self.key, self.position[places])
+        values = blank((len(seconds), *self.files[0].layout.grid.shape))
+        if len(rows) < len(seconds):
+            values[...] = np.nan
+        for number in numbers:
             here = self.number[places] == number
             values[rows[here]] = read(self.files[number], *self.key, self.position[places[here]])
         return values
@@ -73,9 +88,8 @@ def open_archive(paths: Sequence[Path], keys: Iterable[Key]) -> Archive:
     files: list[RawFile] = []
     contents: dict[Path, tuple[str, ...]] = {}
     for path in paths:
-        file, contents[path] = scan(path, names)
-        if file is not None:
-            files.append(file)
+        found, contents[path] = scan_members(path, names)
+        files += found
     series = {key: _line_up(key, files, contents) for key in wanted}
     _check_grids(files)
     return Archive(series, min(files, key=lambda file: int(file.layout.seconds[0])).layout.grid)
@@ -112,7 +126,7 @@ def _has_level(file: RawFile, key: Key) -> bool:
 def _check_once(series: Series) -> None:
     twice = np.flatnonzero(np.diff(series.seconds) == 0)
     if len(twice):
-        first, second = (series.files[int(series.number[twice[0] + more])].path for more in (0, 1))
+        first, second = (series.files[int(series.number[twice[0] + more])] for more in (0, 1))
         when = np.datetime64(int(series.seconds[twice[0]]), "s")
         raise InputError(
             f"{second}: holds {name_of(series.key)} at {when} UTC, and so does {first} ({len(twice)} times in all are "
@@ -125,6 +139,6 @@ def _check_grids(files: list[RawFile]) -> None:
     for file in files[1:]:
         if not file.layout.grid.same(first.layout.grid):
             raise InputError(
-                f"{file.path}: its grid has {file.layout.grid.describe()}, but that of {first.path} has "
+                f"{file}: its grid has {file.layout.grid.describe()}, but that of {first} has "
                 f"{first.layout.grid.describe()}; all raw files must share one grid"
             )

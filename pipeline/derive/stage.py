@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
-from pipeline.contract.derived import DerivedSpec, Piece, read_derived
-from pipeline.core.artifact import MANIFEST, Checksums, write_json
+import numpy as np
+
+from pipeline.contract.derived import DerivedSpec, Piece
+from pipeline.core.artifact import Checksums, write_json
 from pipeline.core.choose import choose
-from pipeline.core.errors import InputError, shorten
+from pipeline.core.errors import shorten
 from pipeline.core.interrupt import Interrupt
-from pipeline.core.lock import exclusive
-from pipeline.core.logs import event, log, progress
+from pipeline.core.lock import holding, updating
+from pipeline.core.logs import event, log, tally
+from pipeline.core.parts import Part
 from pipeline.derive.config import DeriveConfig
+from pipeline.derive.crew import Unit, cores, make
 from pipeline.derive.days import Month, missing_days
 from pipeline.derive.labels import read_labels, report_labels
+from pipeline.derive.onefile import write_one_file
 from pipeline.derive.piece import Writer
-from pipeline.derive.plan import Task, expand, needs_of, plan_months, plan_tasks
-from pipeline.derive.recipe import check_grid, choose_fields
+from pipeline.derive.plan import Task, expand, expand_raw, needs_of, plan_months, plan_tasks
+from pipeline.derive.recipe import Recipe, check_grid, choose_fields
+from pipeline.derive.record import Record
 from pipeline.derive.season import SCALARS
-from pipeline.derive.series import open_archive
+from pipeline.derive.series import Archive, open_archive
+from pipeline.derive.windows import costs_of_cuts, independent
 from pipeline.raw.reader import keeping_open
 
 COVERAGE = "coverage.json"
 """Days that are missing, and how labels and days match."""
+_WORTH_A_PROCESS = 400_000_000
+"""Bytes of raw values; below, starting a process takes longer than it saves."""
 
 
 def derive(config: DeriveConfig, dataset: str, folder: Path, home: Path, interrupt: Interrupt) -> DerivedSpec:
@@ -32,6 +43,9 @@ def derive(config: DeriveConfig, dataset: str, folder: Path, home: Path, interru
 
     Months whose raw files, settings and labels have not changed are kept, so a stopped or killed derivation goes on
     where it was, and ends with the bytes that an uninterrupted one writes.
+
+    Returns:
+        The manifest; of a part (``config.parts``) it may be incomplete, while the others are at work.
 
     Raises:
         InputError: a setting, a raw file or a label file is wrong.
@@ -41,102 +55,122 @@ def derive(config: DeriveConfig, dataset: str, folder: Path, home: Path, interru
     fields = choose_fields(config.fields)
     for name in config.scalars:
         choose(SCALARS, name, "derive.scalars")
-    paths = expand(config.raw, home, "derive.raw")
+    paths, known = expand_raw(config.raw, home)
     label_paths = expand(config.labels.files, home, "derive.labels.files") if config.labels.files else []
     labels = read_labels(label_paths, config.labels)
+    part = Part.parse(config.parts)
     with keeping_open():
         archive = open_archive(paths, [need.key for need in needs_of(fields)])
         check_grid(fields, archive.grid)
         months = plan_months(config, fields, archive)
         coverage = _coverage(months, labels)
-        with exclusive(folder):
-            checksums = Checksums(folder.parent / f".checksums-{folder.name}.json")
-            tasks = plan_tasks(config, fields, archive, months, labels, checksums)
-            writer = Writer(
-                folder=folder,
-                dataset=dataset,
-                timezone=config.timezone,
-                fields=fields,
-                scalars=tuple(config.scalars),
-                archive=archive,
-                compression=config.compression,
-                sources=config.sources,
-            )
-            spec = _update(writer, tasks, interrupt)
-            write_json(folder / COVERAGE, coverage)
+        with holding(folder, part):
+            checksums = _Checked(folder.parent / f".checksums-{folder.name}.json", known)
+            with updating(folder):
+                tasks = plan_tasks(config, fields, archive, months, labels, checksums.of)
+                checksums.save()
+            work = Work(config, dataset, folder, fields, archive, tasks)
+            spec = work.update(part, interrupt)
+            with updating(folder):
+                write_json(folder / COVERAGE, coverage)
+                if config.one_file and spec.complete:
+                    write_one_file(folder, spec)
     return spec
 
 
-def _update(writer: Writer, tasks: Sequence[Task], interrupt: Interrupt) -> DerivedSpec:
-    """Make the monthly files that are not fresh; the manifest names every finished one at every moment."""
-    before = _previous(writer.folder)
-    kept = {piece.file: piece for piece in before.pieces} if before else {}
-    _report_uncovered(kept, tasks)
-    pieces = {task.file: kept[task.file] for task in tasks if _fresh(kept.get(task.file), task, writer.folder)}
-    todo = [task for task in tasks if task.file not in pieces]
-    start, days = time.monotonic(), 0
-    if todo:
-        _spec(writer, pieces.values(), complete=False).save(writer.folder)
-    for task in progress(todo, "derive", len(todo)):
-        interrupt.check(f"{len(pieces)} of {len(tasks)} months are saved")
-        pieces[task.file] = writer.write(task)
-        days += pieces[task.file].days
-        _spec(writer, pieces.values(), complete=False).save(writer.folder)
-    spec = _spec(writer, pieces.values(), complete=True)
-    if todo or spec != before:
-        spec.save(writer.folder)
-    seconds = time.monotonic() - start
-    rate = f", {1000 * seconds / days:.1f} ms a day" if days else ""
-    event(
-        f"{len(todo)} months made, {len(tasks) - len(todo)} were fresh{rate}",
-        made=len(todo),
-        days=days,
-        seconds=round(seconds, 2),
-    )
-    return spec
+class _Checked(Checksums):
+    """Checksums of raw files, those of a download taken from its manifest."""
+
+    def __init__(self, cache: Path, known: Mapping[Path, str]) -> None:
+        super().__init__(cache)
+        self._trusted = known
+
+    def of(self, path: Path) -> str:
+        return self._trusted.get(path) or super().of(path)
 
 
-def _previous(folder: Path) -> DerivedSpec | None:
-    if not (folder / MANIFEST).exists():
-        return None
-    try:
-        return read_derived(folder)
-    except (InputError, KeyError, TypeError) as error:
-        log.warning("%s: the manifest cannot be used (%s); every month is made anew", folder, error)
-        return None
+@dataclass(frozen=True)
+class Work:
+    """Everything that is known before the first value is read."""
 
+    config: DeriveConfig
+    dataset: str
+    folder: Path
+    fields: Mapping[str, Recipe]
+    archive: Archive
+    tasks: Sequence[Task]
 
-def _fresh(piece: Piece | None, task: Task, folder: Path) -> bool:
-    if piece is None or piece.made_from != task.made_from:
-        return False
-    path = folder / task.file
-    return path.exists() and path.stat().st_size == piece.bytes
+    def update(self, part: Part, interrupt: Interrupt) -> DerivedSpec:
+        """Make the monthly files of ``part`` that are not fresh; the manifest always names every finished one."""
+        record = Record(self.folder, self._spec(), {task.file: task.made_from for task in self.tasks})
+        fresh = record.start()
+        todo = [stale for unit in self._units(part) for stale in _stale(unit, fresh)]
+        count, start, days = sum(map(len, todo)), time.monotonic(), 0
+        with tally("derive", count) as advance:
+            for piece in make(self._writer(), record, todo, self._workers(todo), interrupt):
+                days += piece.days
+                advance(1, piece.file)
+        seconds = time.monotonic() - start
+        rate = f", {1000 * seconds / days:.1f} ms a day" if days else ""
+        spec = record.result()
+        of = "" if spec.complete else f"; {len(spec.pieces)} of {len(self.tasks)} months are there now"
+        event(
+            f"{count} months made, {len(fresh)} were fresh{rate}{of}", made=count, days=days, seconds=round(seconds, 2)
+        )
+        return spec
 
+    def _units(self, part: Part) -> list[Unit]:
+        """Divide the months into units that share no compressed stretch; single months where a part had none else."""
+        seconds = np.concatenate([task.month.seconds for task in self.tasks])
+        keys = dict.fromkeys(need.key for need in needs_of(self.fields))
+        costs = costs_of_cuts(seconds, keys, self.archive)
+        units = [self.tasks[some] for some in independent(costs, [len(task.month.seconds) for task in self.tasks])]
+        return part.mine(units if len(units) >= part.of else [[task] for task in self.tasks])
 
-def _report_uncovered(kept: Mapping[str, Piece], tasks: Iterable[Task]) -> None:
-    gone = sorted(kept.keys() - {task.file for task in tasks})
-    if gone:
-        log.warning(
-            "%d months are not in the raw files any more and leave the data set; their files stay: %s",
-            len(gone),
-            shorten(gone),
+    def _workers(self, todo: Sequence[Unit]) -> int:
+        """Return the number of processes: as many as set, or as there are cores and enough to do for each."""
+        if self.config.workers:
+            return self.config.workers
+        times = sum(len(task.month.seconds) for unit in todo for task in unit)
+        rows, columns = self.archive.grid.shape
+        volume = 4 * times * rows * columns * len(self.archive.series)
+        return min(cores(), max(1, volume // _WORTH_A_PROCESS))
+
+    def _writer(self) -> Writer:
+        config = self.config
+        return Writer(
+            folder=self.folder,
+            dataset=self.dataset,
+            timezone=config.timezone,
+            names=tuple(self.fields),
+            scalars=tuple(config.scalars),
+            archive=self.archive,
+            compression=config.compression,
+            bits=config.keep_bits,
+            memory=config.memory_gb * 1e9,
+        )
+
+    def _spec(self) -> DerivedSpec:
+        grid = self.archive.grid
+        return DerivedSpec(
+            dataset=self.dataset,
+            timezone=self.config.timezone,
+            fields={name: recipe.units for name, recipe in self.fields.items()},
+            scalars=dict.fromkeys(self.config.scalars, "1"),
+            may_miss=tuple(name for name, recipe in self.fields.items() if recipe.may_miss),
+            latitude=tuple(grid.latitude.tolist()),
+            longitude=tuple(grid.longitude.tolist()),
+            pieces=(),
+            complete=False,
+            sources=self.config.sources,
         )
 
 
-def _spec(writer: Writer, pieces: Iterable[Piece], complete: bool) -> DerivedSpec:
-    grid = writer.archive.grid
-    return DerivedSpec(
-        dataset=writer.dataset,
-        timezone=writer.timezone,
-        fields={name: recipe.units for name, recipe in writer.fields.items()},
-        scalars=dict.fromkeys(writer.scalars, "1"),
-        may_miss=tuple(name for name, recipe in writer.fields.items() if recipe.may_miss),
-        latitude=tuple(grid.latitude.tolist()),
-        longitude=tuple(grid.longitude.tolist()),
-        pieces=tuple(sorted(pieces, key=lambda piece: piece.file)),
-        complete=complete,
-        sources=writer.sources,
-    )
+def _stale(unit: Unit, fresh: Mapping[str, Piece]) -> Iterator[Unit]:
+    """Yield the runs of months in a unit that have to be made."""
+    for there, run in groupby(unit, key=lambda task: task.file in fresh):
+        if not there:
+            yield list(run)
 
 
 def _coverage(months: Sequence[Month], labels: Mapping[str, str]) -> dict[str, object]:

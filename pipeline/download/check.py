@@ -123,11 +123,8 @@ def check_installed(path: Path, magic: bytes) -> None:
     Raises:
         InputError: it cannot.
     """
-    missing = [name for name in ("eccodes", "cfgrib") if importlib.util.find_spec(name) is None]
-    if magic.startswith(GRIB) and missing:
-        raise InputError(
-            f"{path}: is GRIB, which needs the packages {' and '.join(missing)}; uv sync --extra grib (or NetCDF)"
-        )
+    if magic.startswith(GRIB) and importlib.util.find_spec("eccodes") is None:
+        raise InputError(f"{path}: is GRIB, which needs the package eccodes; uv sync --extra grib (or NetCDF)")
 
 
 def expected_grids(area: Sequence[float], spacing: Sequence[float]) -> tuple[Grid, ...]:

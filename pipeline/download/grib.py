@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.core.errors import InputError
+from pipeline.raw.grib import load_eccodes
 from pipeline.raw.layout import EXPERIMENT
 
 PRELIMINARY = 5
@@ -46,8 +47,7 @@ def check_messages(path: Path) -> int:
 
 def is_preliminary_grib(path: Path) -> bool:
     """Tell whether any message of a GRIB file is ERA5T's."""
-    import eccodes
-
+    eccodes = load_eccodes(path)
     with path.open("rb") as stream, blaming(path):
         while (handle := eccodes.codes_grib_new_from_file(stream, headers_only=True)) is not None:
             try:

@@ -7,7 +7,6 @@ documentation", table "accumulations" (ECMWF). Preliminary data (ERA5T) has the 
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,15 +14,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-with suppress(ImportError):
-    # The wheels of ecCodes and pyproj bring a PROJ library each; loaded in the other order, the process aborts at its
-    # end (eccodeslib 2.50, pyproj 3.7). xarray loads pyproj behind one's back where MetPy is installed.
-    import pyproj  # noqa: F401
-
-import eccodes
-
+from pipeline.raw.grib import load_eccodes
 from pipeline.synthetic.files import ACCUMULATED, VARIABLES, Content, Header
 
+eccodes = load_eccodes("a synthetic world")
 _MISSING = 9999.0
 _HALF_DAY = 12
 

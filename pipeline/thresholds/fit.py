@@ -90,6 +90,8 @@ def _shrink(cut: Cut, target: NDArray[Any], probability: Floats, config: Thresho
 
 Dates = NDArray[np.datetime64]
 _GAP = np.timedelta64(3, "D")
+_LEAST_SPAN = np.timedelta64(30, "D")
+"""Validation that is shorter cannot be divided into blocks of days with gaps between them."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def cross_fit(
     """Fit on all blocks of days but one and decide that one, for each block in turn.
 
     A block is a year where validation has several, else one of ``cross_fit_blocks`` contiguous parts. Days within
-    three of a block are left out of its fit: neighbouring days are alike, and would give the block away.
+    three of a block are left out of its fit: neighbouring days are alike, and would give the block away. Where all of
+    validation is but a few days (charts of minutes), samples count as days.
 
     Args:
         logits: N × K, days ascending.
@@ -125,7 +128,9 @@ def cross_fit(
     Raises:
         InputError: too few days to leave a block out.
     """
-    days = np.arange(len(logits)).astype("datetime64[D]") if dates is None else dates
+    positions = np.arange(len(logits)).astype("datetime64[D]")
+    few = dates is not None and dates[-1] - dates[0] < _LEAST_SPAN
+    days = positions if dates is None or few else dates
     blocks = _blocks(days, config.cross_fit_blocks)
     decisions = np.zeros(target.shape, np.bool_)
     loss = np.zeros(target.shape[1])
@@ -133,8 +138,8 @@ def cross_fit(
         others = np.flatnonzero((days < days[block[0]] - _GAP) | (days > days[block[-1]] + _GAP))
         if len(others) == 0:
             raise InputError(
-                f"validation has {len(days)} labelled days, too few to hold some out of the tuning of thresholds; "
-                "give store.split.val more years"
+                f"validation has {len(days)} labelled samples, too few to hold some out of the tuning of thresholds; "
+                "give store.split.val more"
             )
         fitted = fit(logits[others], target[others], config, single)
         decisions[block] = fitted.decide(logits[block])

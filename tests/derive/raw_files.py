@@ -99,7 +99,7 @@ def load(folder: Path, spec: DerivedSpec) -> xr.Dataset:
     for piece in spec.pieces:
         with xr.open_dataset(folder / piece.file, engine="h5netcdf") as data:
             parts.append(data.load())
-    return xr.concat(parts, "time")
+    return xr.concat(parts, "time", data_vars="minimal")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_faults_that_are_none(world: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Cannot close a netcdf_file")
-@pytest.mark.parametrize("file_format", ["NETCDF4", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET"])
+@pytest.mark.parametrize("file_format", ["NETCDF4", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.95, 0.999])
 def test_truncated_anywhere(tmp_path: Path, file_format: str, part: float) -> None:
     """Wherever the download stopped: never zeros in place of the missing end."""
@@ -92,9 +93,9 @@ def test_truncated_anywhere(tmp_path: Path, file_format: str, part: float) -> No
     [
         (b"", r"raw\.nc: is empty; download it again"),
         (b"<!DOCTYPE html><html>", r"raw\.nc: is not NetCDF \(it begins with b'<!DO'\); download it again"),
-        (b"GRIB\x00\x00", r"raw\.nc: is GRIB, not NetCDF; .*convert"),
-        (b"PK\x03\x04rest", r"raw\.nc: is a ZIP archive under another name; unpack"),
-        (b"CDF\x05" + bytes(40), r"raw\.nc: is NetCDF of the CDF-5 kind.*nccopy"),
+        (b"GRIB\x00\x00", r"raw\.nc: truncated or corrupt \(.+\); download it again"),
+        (b"PK\x03\x04rest", r"raw\.nc: a ZIP archive that is truncated or corrupt"),
+        (b"CDF\x05" + bytes(40), r"raw\.nc: truncated or corrupt \(the header is cut off\)"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), r"raw\.nc: truncated or corrupt"),
     ],
 )
@@ -193,6 +194,29 @@ def test_variables_with_different_times(tmp_path: Path) -> None:
     refused(settings(left, right, fields=["msl", "u10"]), tmp_path / "out", says)
 
 
+@pytest.mark.parametrize(
+    ("months", "says"),
+    [
+        (["1995-01", "1995-02", "1995-05"], r"2 whole months are missing between 1995-01 and 1995-05: 1995-03 to"),
+        (["1994-12", "1996-01"], r"12 whole months are missing between 1994-12 and 1996-01: 1995; download"),
+        (["1994-12", "1997-02", "1997-04"], r": 1995-01 to 1997-01, 1997-03; download"),
+    ],
+)
+def test_missing_months_are_named(tmp_path: Path, months: list[str], says: str) -> None:
+    raw = [write_raw(tmp_path / f"{month}.nc", days(f"{month}-03", 5), LAT, LON) for month in months]
+    refused(settings(*raw), tmp_path / "out", says)
+    spec = run(settings(*raw, allow_gaps=True), tmp_path / "out")
+    assert [piece.file for piece in spec.pieces] == [f"{month}.nc" for month in months]
+
+
+def test_missing_days_are_listed(tmp_path: Path) -> None:
+    """Not an error: downloads of single days fail, and a month with gaps is better than none."""
+    times = np.delete(days("2001-01-01", 31), [4, 5, 20])
+    run(settings(write_raw(tmp_path / "raw.nc", times, LAT, LON)), tmp_path / "out")
+    coverage = json.loads((tmp_path / "out" / "coverage.json").read_text())
+    assert coverage["missing_days"] == ["2001-01-05", "2001-01-06", "2001-01-21"]
+
+
 def test_two_candidates(tmp_path: Path) -> None:
     path = write_raw(tmp_path / "raw.nc", TIMES, LAT, LON)
     with netCDF4.Dataset(path, "a") as file:
@@ -248,6 +272,9 @@ def test_settings_that_the_files_refute(tmp_path: Path, changes: dict[str, objec
         ({"fields": []}, r"at least 1"),
         ({"fields": ["msl", "msl"]}, r"named twice: msl"),
         ({"compression": "zstd"}, r"lz4\|zlib\|none"),
+        ({"parts": "3/2"}, r"i of i/n lies within 1 and n"),
+        ({"workers": -1}, r"greater than or equal to 0"),
+        ({"keep_bits": 24}, r"less than or equal to 23"),
     ],
 )
 def test_settings_that_are_never_right(changes: dict[str, object], says: str) -> None:

@@ -9,7 +9,6 @@ import netCDF4
 import numpy as np
 import pytest
 
-from pipeline.core.errors import InputError
 from pipeline.derive.series import Archive, open_archive
 from pipeline.raw.reader import Values
 from pipeline.testing import World, plant, write_world
@@ -86,10 +85,12 @@ def test_a_variable_without_the_dimension_of_versions(tmp_path: Path) -> None:
     np.testing.assert_array_equal(canonical(path)[1], pressure(TIMES, LAT, LON))
 
 
-def test_a_zip_archive_named_nc_says_so(tmp_path: Path) -> None:
+def test_a_zip_archive_named_nc(tmp_path: Path, today: tuple[Archive, Values]) -> None:
     raw = write_world(World(**{**vars(WORLD), "layout": "zip"}), tmp_path)
-    with pytest.raises(InputError, match=r"era5_msl_1999\.nc: is a ZIP archive.*unpack it"):
-        canonical(*raw.files)
+    archive, values = canonical(*raw.files)
+    np.testing.assert_array_equal(archive.series[MSL].seconds, today[0].series[MSL].seconds)
+    np.testing.assert_array_equal(values, today[1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["era5_msl_1999.nc", "era5_msl_2000.nc", "labels.csv"]
 
 
 def test_variables_on_levels(tmp_path: Path) -> None:

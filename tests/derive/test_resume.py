@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -13,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.contract.derived import DerivedSpec, load_derived, read_derived
-from pipeline.core.artifact import sha256
+from pipeline.core.artifact import Checksums, describe_files, sha256, write_json
 from pipeline.core.errors import EnvironmentFault, InputError, Interrupted
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.lock import exclusive
-from pipeline.derive import piece
+from pipeline.derive import netcdf, piece
 from pipeline.derive.config import DeriveConfig
+from pipeline.derive.inputs import Inputs
 from pipeline.testing import World, write_world
 from tests.conftest import Place, run_job
 from tests.derive.raw_files import contents, load, run, settings
@@ -58,9 +60,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     write = piece.Writer.write
 
-    def noting(self: piece.Writer, task: piece.Task) -> piece.Piece:
+    def noting(self: piece.Writer, task: piece.Task, inputs: Inputs) -> piece.Piece:
         names.append(task.file)
-        return write(self, task)
+        return write(self, task, inputs)
 
     monkeypatch.setattr(piece.Writer, "write", noting)
     return names
@@ -112,14 +114,14 @@ def test_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch, phase: str) -> No
 
     write = piece.Writer.write
 
-    def fatal(self: piece.Writer, task: piece.Task) -> piece.Piece:
+    def fatal(self: piece.Writer, task: piece.Task, inputs: Inputs) -> piece.Piece:
         if task.file == MONTHS[2]:
             if phase == "half a file":
                 (self.folder / f".{task.file}.part").write_bytes(b"half")
             if phase == "after the file":
-                write(self, task)
+                write(self, task, inputs)
             raise Killed
-        return write(self, task)
+        return write(self, task, inputs)
 
     with monkeypatch.context() as patch:
         patch.setattr(piece.Writer, "write", fatal)
@@ -288,6 +290,99 @@ def test_compression_changes_bytes_only(bench: Bench, compression: str) -> None:
     spec = bench.run(1, compression=compression)
     plain = run(bench.config(1, compression="none"), bench.home / "plain")
     assert load(bench.out, spec).identical(load(bench.home / "plain", plain))
+
+
+def test_appending_to_a_yearly_file(tmp_path: Path, made: list[str]) -> None:
+    """The file of the year grows: all months that come from it are made again, those of other years are not."""
+    for year, count in (("first", 365 + 59), ("second", 365 + 90)):
+        write_world(World(start=date(1995, 1, 1), days=count, per="year", types=("1", "3B")), tmp_path / year)
+    config = settings(tmp_path / "raw" / "*.nc", fields=["msl", "msl_dt24"])
+    (tmp_path / "raw").symlink_to(tmp_path / "first")
+    run(config, tmp_path / "out")
+    made.clear()
+    (tmp_path / "raw").unlink()
+    (tmp_path / "raw").symlink_to(tmp_path / "second")
+    run(config, tmp_path / "out")
+    assert made == ["1996-01.nc", "1996-02.nc", "1996-03.nc"]
+
+
+# --- what a download hands over --------------------------------------------------------------------------------------
+
+
+def hand_over(folder: Path, complete: bool = True) -> Path:
+    """Write the manifest of a download of the files in ``folder``."""
+    entries = describe_files(folder, sorted(path.name for path in folder.glob("*.nc")))
+    files = {name: {**entry, "preliminary": False} for name, entry in entries.items()}
+    write_json(folder / "manifest.json", {"format": 1, "complete": complete, "files": files})
+    return folder / "manifest.json"
+
+
+def test_a_manifest_stands_for_its_files(bench: Bench, made: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Same bytes as with globs, and no raw file is hashed, because the download has done it."""
+    bench.run()
+    manifest = hand_over(bench.home / "raw")
+    before = contents(bench.out)
+    hashed: list[Path] = []
+    monkeypatch.setattr(Checksums, "of", lambda self, path: hashed.append(path) or sha256(path))
+    made.clear()
+    config = bench.config().model_copy(update={"raw": [str(manifest)]})
+    spec = run(config, bench.out)
+    assert (made, hashed) == ([], [])
+    assert spec.sources[0] == str(manifest)
+    after = contents(bench.out)
+    assert {name: data for name, data in after.items() if name != "manifest.json"} == {
+        name: data for name, data in before.items() if name != "manifest.json"
+    }
+    run(bench.config().model_copy(update={"raw": [str(manifest), "raw/*.nc"]}), bench.home / "both")
+    assert hashed == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        ("unfinished", r"manifest\.json: the download is unfinished"),
+        ("absent", r"derive\.raw: .*manifest\.json is not there; run download"),
+        ("empty", r"manifest\.json: lists no file"),
+        ("changed", r"manifest\.json: 1 files are missing or have changed: .*1995-03\.nc"),
+    ],
+)
+def test_manifests_that_are_refused(bench: Bench, spoil: str, says: str) -> None:
+    manifest = hand_over(bench.home / "raw", complete=spoil != "unfinished")
+    if spoil == "absent":
+        manifest.unlink()
+    if spoil == "empty":
+        write_json(manifest, {"format": 1, "complete": True, "files": {}})
+    if spoil == "changed":
+        path = bench.home / "raw" / "era5_msl_1995-03.nc"
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=says):
+        run(settings(manifest), bench.out)
+
+
+# --- a full disk -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 20, 40, 80])
+def test_a_full_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Wherever it fills up, one line and no half-written file; and when it is mended, the same bytes."""
+    writes = 0
+    write = os.pwrite
+
+    def full(handle: int, data: bytes, place: int) -> int:
+        nonlocal writes
+        writes += len(data) > 40
+        if writes > after:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(handle, data, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(netcdf.os, "pwrite", full)
+        with pytest.raises(EnvironmentFault, match=r"cannot write, the disk is full; mend that and run the same"):
+            run(bench.config(), bench.out)
+    assert not list(bench.out.glob(".*.part"))
+    bench.run()
+    run(bench.config(), bench.home / "whole")
+    assert contents(bench.out) == contents(bench.home / "whole")
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

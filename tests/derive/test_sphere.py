@@ -13,8 +13,8 @@ from metpy.units import units
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from pipeline.derive import geostrophy, sphere
-from tests.derive.analytic import LATITUDE, LONGITUDE, Map, Waves, error
+from pipeline.derive import geostrophy, sphere, thermo
+from tests.derive.analytic import LATITUDE, LONGITUDE, Flow, Map, Waves, error
 
 MEAN = 101_325.0
 # Truncation of central differences: (k h)² / 6 for the first and (k h)² / 12 for the second derivative with a wave
@@ -110,6 +110,62 @@ def test_second_order_convergence(name: str) -> None:
     assert (orders > 1.8).all(), orders
 
 
+# --- vectors ---------------------------------------------------------------------------------------------------------
+
+VECTORS = ("divergence", "vorticity", "moisture_flux_convergence")
+
+
+def of_flow(flow: Flow, kind: type[np.floating], lat: Map = LATITUDE, lon: Map = LONGITUDE) -> dict[str, Map]:
+    """Return what the kernels make of wind and moisture in precision ``kind``."""
+    u, v, q = (item.values.astype(kind) for item in (flow.u, flow.v, flow.q))
+    return {
+        "divergence": sphere.divergence(u, v, lat, lon),  # type: ignore[arg-type]
+        "vorticity": sphere.vorticity(u, v, lat, lon),  # type: ignore[arg-type]
+        "moisture_flux_convergence": thermo.moisture_flux_convergence(q, u, v, lat, lon),  # type: ignore[arg-type]
+    }
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_divergence_and_vorticity_of_a_known_flow(name: str) -> None:
+    """The metric term is 6 % of the divergence here: without it nothing passes."""
+    flow = Flow.on(LATITUDE, LONGITUDE)
+    found, right = of_flow(flow, np.float32)[name], getattr(flow, name)
+    assert found.dtype == np.float32
+    assert error(found, right, edge=2) < FIRST
+    assert error(found, right) < FIRST, "edges included"
+    without = flow.divergence + flow.v.values * np.tan(np.deg2rad(LATITUDE))[:, None] / sphere.EARTH_RADIUS
+    assert error(without, flow.divergence) > 0.05
+
+
+def test_rotation_of_the_whole_sphere() -> None:
+    """Solid rotation ``u = Ω R cos φ`` has the vorticity ``2 Ω sin φ`` and no divergence, at any latitude."""
+    lat, lon = np.linspace(80, -80, 321), np.arange(0, 360, 0.5)
+    u = np.broadcast_to((7e-6 * sphere.EARTH_RADIUS * np.cos(np.deg2rad(lat)))[:, None], (321, 720)).astype(np.float32)
+    right = 2 * 7e-6 * np.sin(np.deg2rad(lat))[:, None] * np.ones(720)
+    assert error(sphere.vorticity(u, 0 * u, lat, lon), right) < 2e-5  # truncation: (0.5°)² / 6 = 1.3e-5
+    assert np.abs(sphere.divergence(u, 0 * u, lat, lon)).max() < 1e-6 * np.abs(right).max()
+
+
+def test_an_outflow_from_the_pole() -> None:
+    """``v = −c / cos φ`` has no divergence: as much leaves each ring of latitude as enters it."""
+    lat, lon = np.linspace(75, 15, 241), np.arange(0, 360, 1.0)
+    v = np.broadcast_to((-5 / np.cos(np.deg2rad(lat)))[:, None], (241, 360)).astype(np.float32)
+    found = sphere.divergence(0 * v, v, lat, lon)
+    single = np.abs(v * np.tan(np.deg2rad(lat))[:, None] / sphere.EARTH_RADIUS)
+    assert np.abs(found / single)[1:-1].max() < 2e-3
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_vectors_on_uneven_and_closed_grids(name: str) -> None:
+    lat = np.cumsum(np.linspace(0.8, 1.2, 41)) + 10
+    for lon in (np.cumsum(np.linspace(0.8, 1.2, 61)) + 100, np.arange(0, 360, 1.0)):
+        flow = Flow.on(lat[::-1].copy(), lon)
+        found, right = of_flow(flow, np.float32, lat[::-1].copy(), lon)[name], getattr(flow, name)
+        assert error(found, right, edge=2) < 16 * FIRST, "one degree: 16 times the error of a quarter"
+        ends = (found - right)[2:-2, [0, -1]] if sphere.closed(lon) else (found - right)[2:-2, [1, -2]]
+        assert np.sqrt(np.mean(ends**2) / np.mean(right**2)) < 32 * FIRST
+
+
 # --- other grids -----------------------------------------------------------------------------------------------------
 
 
@@ -184,29 +240,30 @@ def test_the_globe_is_closed() -> None:
 # --- MetPy -----------------------------------------------------------------------------------------------------------
 
 
+def wrap(values: Map, unit: str, lat: Map, lon: Map) -> xr.DataArray:
+    """Return ``values`` as MetPy wants them, on ECMWF's sphere."""
+    round_earth = CRS.from_dict({"proj": "latlon", "a": sphere.EARTH_RADIUS, "b": sphere.EARTH_RADIUS})
+    coordinates = {
+        "latitude": ("latitude", lat, {"units": "degrees_north"}),
+        "longitude": ("longitude", lon, {"units": "degrees_east"}),
+    }
+    array = xr.DataArray(values, coordinates, ("latitude", "longitude")) * units(unit)
+    for name in coordinates:
+        array[name].attrs = coordinates[name][2]
+    return array.metpy.assign_crs(round_earth.to_cf())  # type: ignore[no-any-return]
+
+
 @pytest.fixture(scope="module")
 def oracle(waves: Waves) -> dict[str, Map]:
     """What MetPy makes of the same field on the same sphere, float64."""
     lat, lon = LATITUDE, LONGITUDE[:121]  # not square, so that exchanged axes are found out
-    round_earth = CRS.from_dict({"proj": "latlon", "a": sphere.EARTH_RADIUS, "b": sphere.EARTH_RADIUS})
-
-    def wrap(values: Map, unit: str) -> xr.DataArray:
-        coordinates = {
-            "latitude": ("latitude", lat, {"units": "degrees_north"}),
-            "longitude": ("longitude", lon, {"units": "degrees_east"}),
-        }
-        array = xr.DataArray(values, coordinates, ("latitude", "longitude")) * units(unit)
-        for name in coordinates:
-            array[name].attrs = coordinates[name][2]
-        return array.metpy.assign_crs(round_earth.to_cf())  # type: ignore[no-any-return]
-
     values = waves.values[:, :121]
-    east, north = metpy.calc.geospatial_gradient(wrap(values, "Pa"))
-    zonal, meridional = metpy.calc.geostrophic_wind(wrap(values / geostrophy.DENSITY, "m^2/s^2"))
+    east, north = metpy.calc.geospatial_gradient(wrap(values, "Pa", lat, lon))
+    zonal, meridional = metpy.calc.geostrophic_wind(wrap(values / geostrophy.DENSITY, "m^2/s^2", lat, lon))
     found = {
         "east": east,
         "north": north,
-        "laplacian": metpy.calc.geospatial_laplacian(wrap(values, "Pa")),
+        "laplacian": metpy.calc.geospatial_laplacian(wrap(values, "Pa", lat, lon)),
         "ug": zonal,
         "vg": meridional,
         "vorticity": metpy.calc.vorticity(zonal, meridional),
@@ -226,6 +283,26 @@ def test_agreement_with_metpy(waves: Waves, oracle: dict[str, Map], name: str) -
     assert error(found, oracle[name], edge=3) < AGREEMENT[name]
     right = exact(Waves(LATITUDE, lon))[name]
     assert error(found, right, edge=3) <= 1.01 * error(oracle[name], right, edge=3), "no worse than MetPy"
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_vectors_agree_with_metpy(name: str) -> None:
+    """MetPy differentiates the same way; the rest is float32 (6e-8, times 100 for differences of neighbours)."""
+    lat, lon = LATITUDE, LONGITUDE[:121]
+    flow = Flow.on(lat, lon)
+    u, v, q = (item.values for item in (flow.u, flow.v, flow.q))
+    wrapped = {
+        "divergence": lambda: metpy.calc.divergence(wrap(u, "m/s", lat, lon), wrap(v, "m/s", lat, lon)),
+        "vorticity": lambda: metpy.calc.vorticity(wrap(u, "m/s", lat, lon), wrap(v, "m/s", lat, lon)),
+        "moisture_flux_convergence": lambda: (
+            -metpy.calc.divergence(wrap(q * u, "m/s", lat, lon), wrap(q * v, "m/s", lat, lon))
+        ),
+    }
+    oracle = np.asarray(wrapped[name]().metpy.unit_array.to("1/s").magnitude)
+    found = of_flow(flow, np.float32, lat, lon)[name]
+    assert error(found, oracle, edge=2) < 1e-5
+    right = getattr(flow, name)
+    assert error(found, right, edge=2) <= 1.01 * error(oracle, right, edge=2), "no worse than MetPy"
 
 
 def test_constants() -> None:

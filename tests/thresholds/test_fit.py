@@ -88,7 +88,7 @@ def test_few_days():
     crossed = cross_fit(logits, target, ThresholdsConfig(cross_fit_blocks=5))
     assert crossed.blocks == 5
     assert np.isfinite(crossed.log_loss).all()
-    with pytest.raises(InputError, match="validation has 1 labelled days, too few"):
+    with pytest.raises(InputError, match="validation has 1 labelled samples, too few"):
         cross_fit(logits[:1], target[:1], ThresholdsConfig())
 
 
@@ -101,3 +101,13 @@ def test_blocks_are_years_where_there_are_several_and_neighbours_stay_out():
     # Three days on each side of the border are in no fit: turning their labels round changes no decision.
     target[362:365] = ~target[362:365]
     assert np.array_equal(cross_fit(logits, target, settings, dates).decisions[365:], before.decisions[365:])
+
+
+def test_samples_count_as_days_where_all_are_of_few_days():
+    rng = np.random.default_rng(5)
+    target = np.eye(3)[rng.integers(0, 3, 90)]
+    logits = 2 * target + rng.normal(size=target.shape)
+    dates = np.repeat(np.array(["2025-03-03", "2025-03-04"], "datetime64[D]"), 45)
+    crossed = cross_fit(logits, target, ThresholdsConfig(cross_fit_blocks=3), dates, single=True)
+    assert crossed.blocks == 3
+    assert (crossed.decisions.sum(axis=1) == 1).all()
