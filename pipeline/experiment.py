@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
+from pipeline import dialects
 from pipeline.contract.derived import load_derived
+from pipeline.contract.pointer import image_store_version
 from pipeline.core.artifact import MANIFEST, digest8
-from pipeline.core.config import Section, runtime, signature
+from pipeline.core.config import Section, Source, runtime, signature
 from pipeline.core.errors import InputError, shorten
 from pipeline.core.job import Job
 from pipeline.core.run import RunFolder, newest, run_folder
@@ -19,10 +23,10 @@ from pipeline.derive.config import DeriveConfig
 from pipeline.download.config import DownloadConfig
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.report.config import ReportConfig
-from pipeline.store.config import StoreConfig, store_version
+from pipeline.store.config import StoreConfig, image_pointer, store_version
 from pipeline.thresholds.config import ThresholdsConfig
 from pipeline.train.config import FORMAT as TRAIN_FORMAT
-from pipeline.train.config import TrainConfig
+from pipeline.train.config import TrainConfig, start_versions, torch_schedule
 
 PROJECT = Path(__file__).parents[1]
 _NAME = r"^[^/\\.][^/\\]*$"
@@ -31,6 +35,10 @@ _NAME = r"^[^/\\.][^/\\]*$"
 def home() -> Path:
     """Return the folder that relative paths start from: ``ISOBAR_HOME``, else the project folder."""
     return Path(os.environ.get("ISOBAR_HOME", PROJECT))
+
+
+def _schedule(name: str | None, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return torch_schedule(name, parameters).model_dump(exclude_unset=True)
 
 
 class Experiment(Section):
@@ -50,6 +58,16 @@ class Experiment(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()
 
+    @classmethod
+    def reads(cls, name: str) -> bool:
+        """Tell whether a name of a ``.py`` config is a setting of ours, or of a guide whose configs are read too."""
+        return name in cls.model_fields or dialects.may_be_object(name)
+
+    @classmethod
+    def translated(cls, source: Source) -> Source:
+        """Return a config written after another program's guide in our sections, and ours as it is."""
+        return dialects.translated(source, cls.model_fields, _schedule)
+
     @property
     def dataset_name(self) -> str:
         """The folder name of the data set."""
@@ -59,6 +77,12 @@ class Experiment(Section):
     def downloads(self) -> bool:
         """Whether raw files are fetched (or registered) by the download stage."""
         return self.download.source != "none"
+
+    def not_needed(self) -> tuple[str, ...]:
+        """Return the stages that this experiment does without."""
+        if self.of_images:
+            return ("download", "derive")
+        return () if self.downloads else ("download",)
 
     def raw_folder(self) -> Path:
         """Return where download writes."""
@@ -80,12 +104,24 @@ class Experiment(Section):
         settings["labels"] = settings["labels"] | {"files": None}
         return self._data("derived") / f"{self.dataset_name}-{digest8([DERIVE_FORMAT, settings])}"
 
+    @property
+    def of_images(self) -> bool:
+        """Whether the store is made of image files, so that there is nothing to download and derive."""
+        return self.store.images is not None
+
+    def store_root(self) -> Path:
+        """Return where all stores of the data set are."""
+        return self._data("store") / self.dataset_name
+
     def store_folder(self) -> Path:
-        """Where store writes: named by its section and by the contents of the derived files.
+        """Where store writes: named by its section and by the contents of the derived files, or of the images.
 
         Raises:
-            InputError: the derived files are not there yet, or were made from other files than the config names.
+            InputError: the derived files are not there yet, or were made from other files than the config names; a
+                store of images has not been built yet.
         """
+        if self.of_images:
+            return self.store_root() / image_store_version(self.store_root() / image_pointer(self.store))
         folder = self.derived_folder()
         upstream = load_derived(folder)
         sources = self.derive_section().sources
@@ -94,7 +130,7 @@ class Experiment(Section):
                 f"{folder}: derived from {shorten(upstream.sources)}, the config names {shorten(sources)}; "
                 "run derive (or chain) with this config, or give it a dataset name of its own"
             )
-        return self._data("store") / self.dataset_name / store_version(self.store, upstream.version)
+        return self.store_root() / store_version(self.store, upstream.version)
 
     def run(self, new: bool = False) -> RunFolder:
         """Return the run folder of this training; with ``new`` a further version of it, to train.
@@ -103,6 +139,7 @@ class Experiment(Section):
             InputError: the derived files are not there yet, so the store is not known.
         """
         settings = {"format": TRAIN_FORMAT, "store": self.store_folder().name, "train": signature(self.train)}
+        settings |= start_versions(self.train, home())
         return run_folder(home() / self.results, self.name, self.train.model.backbone, settings, new)
 
     def _data(self, stage: str) -> Path:

@@ -28,6 +28,16 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
 
+    @classmethod
+    def reads(cls, name: str) -> bool:
+        """Tell whether a name of a ``.py`` config is a setting whatever its value; others are if that is plain data."""
+        return name in cls.model_fields
+
+    @classmethod
+    def translated(cls, source: Source) -> Source:
+        """Return a configuration written in another program's keys in those of this section; here, as it is."""
+        return source
+
 
 def runtime(default: Any, **constraints: Any) -> Any:
     """Declare a setting that is about where and how fast (a device, threads, a time limit): it stays out of signatures.
@@ -47,6 +57,17 @@ class Source:
     values: dict[str, Any]
     origin: str
     lines: dict[str, int | str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    """Of a translated configuration: dotted path → the path that the user wrote."""
+
+    def written(self, dotted: str) -> str:
+        """Return a path as the user wrote it."""
+        parts = dotted.split(".")
+        for length in range(len(parts), 0, -1):
+            name = self.names.get(".".join(parts[:length]))
+            if name is not None:
+                return ".".join([name, *parts[length:]])
+        return dotted
 
     def place(self, dotted: str) -> str:
         """Return ``file:line`` (or ``command line``) of a key, of its nearest written parent if it has none."""
@@ -74,7 +95,11 @@ def load(path: Path, model: type[C], overrides: Sequence[str] = ()) -> Loaded[C]
         InputError: with one line for each mistake.
     """
     source = _read_python(path, model) if path.suffix == ".py" else _read_yaml(path)
-    for text in overrides:
+    ours = [text.partition("=")[0].partition(".")[0] in model.model_fields for text in overrides]
+    for text in [text for text, own in zip(overrides, ours, strict=True) if not own]:
+        _override(source, text)
+    source = model.translated(source)
+    for text in [text for text, own in zip(overrides, ours, strict=True) if own]:
         _override(source, text)
     _drop_empty_sections(source.values, model)
     try:
@@ -103,13 +128,17 @@ def dump(config: BaseModel) -> str:
 
 
 def signature(config: BaseModel) -> dict[str, Any]:
-    """Return the settings that decide the outcome (all but those declared :func:`runtime`), as JSON values."""
+    """Return the settings that decide the outcome (all but those declared :func:`runtime`), as JSON values.
+
+    A setting that came later (``json_schema_extra={"later": True}``) is left out while it has its default, which never
+    changes: what was made before it existed is still found.
+    """
     chosen: dict[str, Any] = {}
     for name, info in type(config).model_fields.items():
-        extra = info.json_schema_extra
-        if isinstance(extra, dict) and extra.get("runtime"):
-            continue
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         value = getattr(config, name)
+        if extra.get("runtime") or (extra.get("later") and value == info.get_default(call_default_factory=True)):
+            continue
         chosen[name] = signature(value) if isinstance(value, BaseModel) else config.model_dump(mode="json")[name]
     return chosen
 
@@ -167,7 +196,7 @@ def _key_lines(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, int]]
             yield from _key_lines(value, f"{prefix}{position}.")
 
 
-def _read_python(path: Path, model: type[BaseModel]) -> Source:
+def _read_python(path: Path, model: type[Section]) -> Source:
     """Run a ``.py`` config; its public plain module-level values are the keys."""
     import ast
     import runpy
@@ -188,14 +217,25 @@ def _read_python(path: Path, model: type[BaseModel]) -> Source:
     values = {
         name: value
         for name, value in names.items()
-        if not name.startswith("_") and (name in model.model_fields or isinstance(value, plain))
+        if not name.startswith("_") and (model.reads(name) or isinstance(value, plain))
     }
     lines: dict[str, int | str] = {}
     for statement in tree.body:
         if isinstance(statement, ast.Assign | ast.AnnAssign):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            lines.update({target.id: statement.lineno for target in targets if isinstance(target, ast.Name)})
+            for target in [target.id for target in targets if isinstance(target, ast.Name)]:
+                lines[target] = statement.lineno
+                lines.update(_literal_lines(statement.value, f"{target}."))
     return Source(values, str(path), lines)
+
+
+def _literal_lines(node: Any, prefix: str) -> Iterator[tuple[str, int]]:
+    """Yield the line of each key written in a dict of a ``.py`` config (of a node of :mod:`ast`)."""
+    for key, value in zip(getattr(node, "keys", []), getattr(node, "values", []), strict=False):
+        name = getattr(key, "value", None)
+        if isinstance(name, str):
+            yield f"{prefix}{name}", key.lineno
+            yield from _literal_lines(value, f"{prefix}{name}.")
 
 
 def _override(source: Source, text: str) -> None:
@@ -218,6 +258,8 @@ def _override(source: Source, text: str) -> None:
     here[last] = value
     for dotted in [name for name in source.lines if name == key or name.startswith(f"{key}.")]:
         del source.lines[dotted]
+    for dotted in [name for name in source.names if name == key or name.startswith(f"{key}.")]:
+        del source.names[dotted]
     source.lines[key] = COMMAND_LINE
 
 
@@ -227,7 +269,8 @@ def _override(source: Source, text: str) -> None:
 def _explain(detail: ErrorDetails, source: Source, model: type[BaseModel]) -> str:
     dotted = ".".join(str(part) for part in detail["loc"] if not str(part).startswith("function-"))
     place = source.place(dotted) if dotted else source.origin
-    return f"{place}: {dotted}: {_reason(detail, model)}" if dotted else f"{place}: {_reason(detail, model)}"
+    name = source.written(dotted)
+    return f"{place}: {name}: {_reason(detail, model)}" if dotted else f"{place}: {_reason(detail, model)}"
 
 
 def _reason(detail: ErrorDetails, model: type[BaseModel]) -> str:
