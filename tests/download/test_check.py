@@ -124,7 +124,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_grib_without_its_packages_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "piece.grib").write_bytes(b"GRIB....")
     monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="is GRIB, which needs the packages eccodes and cfgrib"):
+    with pytest.raises(InputError, match="is GRIB, which needs the package eccodes"):
         check_file(tmp_path / "piece.grib", expected_of("msl"))
 
 

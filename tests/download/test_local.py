@@ -149,7 +149,7 @@ def test_files_that_are_no_data(home: Path, content: bytes, words: str) -> None:
 def test_grib_without_its_packages(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "raw" / "x.grib").write_bytes(b"GRIB....")
     monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
-    assert "is GRIB, which needs the packages eccodes and cfgrib" in refusal(home, "raw/x.grib")
+    assert "is GRIB, which needs the package eccodes" in refusal(home, "raw/x.grib")
 
 
 def test_a_file_without_known_variables(home: Path) -> None:
