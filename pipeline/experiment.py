@@ -89,7 +89,13 @@ class Experiment(Section):
         return self._data("raw") / self.dataset_name
 
     def derive_section(self) -> DeriveConfig:
-        """Return the derive section; where it names no raw files, those of the download are meant."""
+        """Return the derive section; where it names no raw files, those of the download are meant.
+
+        Raises:
+            InputError: the experiment is one of images.
+        """
+        if self.of_images:
+            raise InputError("store.images: this experiment is made of images, there is nothing to derive; run store")
         if self.derive.raw or not self.downloads:
             return self.derive
         return self.derive.model_copy(update={"raw": [str(Path(self.data, "raw", self.dataset_name, MANIFEST))]})

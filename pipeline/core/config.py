@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -45,6 +45,18 @@ def runtime(default: Any, **constraints: Any) -> Any:
     Results agree within rounding when it changes, and bit for bit when it does not.
     """
     return Field(default, json_schema_extra={"runtime": True}, **constraints)
+
+
+def one_of(forms: str) -> WrapValidator:
+    """Return a validator that answers a wrong value with one message, in place of one for each form it may have."""
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError(f"expected {forms}, found {value!r}") from None
+
+    return WrapValidator(check)
 
 
 C = TypeVar("C", bound=Section)
@@ -137,9 +149,14 @@ def signature(config: BaseModel) -> dict[str, Any]:
     for name, info in type(config).model_fields.items():
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         value = getattr(config, name)
-        if extra.get("runtime") or (extra.get("later") and value == info.get_default(call_default_factory=True)):
-            continue
-        chosen[name] = signature(value) if isinstance(value, BaseModel) else config.model_dump(mode="json")[name]
+        default = info.get_default(call_default_factory=True)
+        if isinstance(value, BaseModel):
+            mine = signature(value)
+            same = isinstance(default, BaseModel) and mine == signature(default)
+        else:
+            mine, same = config.model_dump(mode="json")[name], value == default
+        if not extra.get("runtime") and not (extra.get("later") and same):
+            chosen[name] = mine
     return chosen
 
 

@@ -6,9 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.core.config import Section, runtime
+from pipeline.core.config import Section, one_of, runtime
 
 Side = Annotated[int, Field(ge=8, le=8192)]
+Size = Annotated[
+    Side | tuple[Side, Side] | None, one_of("a side of 8 … 8192 pixels, [height, width], or null for that of the files")
+]
 Level = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -37,7 +40,7 @@ class ImagesConfig(Section):
     """Time zone of the times in file names and lists that carry none themselves, for example ``Asia/Tokyo``."""
     bars: int | None = Field(None, ge=1)
     """Bars (rows of the series) that one image shows; empty: from ``winsize{N}`` of the folder names, else 1."""
-    size: Side | tuple[Side, Side] | None = None
+    size: Size = None
     """Stored height and width; empty: as the files are, which must all have one size then."""
     fit: Literal["resize", "crop", "pad"] = "resize"
     """``resize`` stretches, ``crop`` cuts the middle, ``pad`` adds margins of ``background``."""

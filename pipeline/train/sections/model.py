@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic import Field, model_validator
 
-from pipeline.core.config import Section
+from pipeline.core.config import Section, one_of
 from pipeline.train.sections.optimisation import later
 from pipeline.train.sections.transforms import Transforms
-
-
-def one_of(forms: str) -> WrapValidator:
-    """Return a validator that answers a wrong value with one message, in place of one for each form it may have."""
-
-    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return handler(value)
-        except ValidationError:
-            raise ValueError(f"expected {forms}, found {value!r}") from None
-
-    return WrapValidator(check)
-
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
