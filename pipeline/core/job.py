@@ -125,8 +125,12 @@ def _add_flag(parser: argparse.ArgumentParser, flag: str, setting: str, config: 
 
 
 def _from_here(text: str) -> str:
-    """Shorten paths below the current folder, so that a line can be read and pasted."""
-    return text.replace(f"{Path.cwd()}{os.sep}", "")
+    """Shorten paths below the current folder, so that a line can be read and pasted; settings stay as they were typed.
+
+    Paths of settings start elsewhere (``ISOBAR_HOME``).
+    """
+    here = f"{Path.cwd()}{os.sep}"
+    return " ".join(word if "=" in word else word.replace(here, "") for word in text.split(" "))
 
 
 class _Parser(argparse.ArgumentParser):

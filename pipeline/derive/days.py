@@ -41,9 +41,19 @@ def common_times(series: Mapping[str, Seconds]) -> Seconds:
             have = shorten(other for other, theirs in series.items() if np.isin(lacking[0], theirs))
             raise InputError(
                 f"derive.raw: {name} lacks {len(lacking)} times that {have} has, first {_text(lacking[0])} UTC; "
-                "download what is missing, or leave the other files of these times out"
+                f"download what is missing, or leave the other files of these times out{_other_hours(series)}"
             )
     return times
+
+
+def _other_hours(series: Mapping[str, Seconds]) -> str:
+    """Return the advice to name the hours, if variables are there at different hours of the day."""
+    hours = [set((seconds % 86400).tolist()) for seconds in series.values()]
+    shared = set.intersection(*hours)
+    if not shared or all(own == shared for own in hours):
+        return ""
+    text = shorten(sorted(time // 3600 for time in shared if time % 3600 == 0), 24)
+    return f"; or keep the hours that all have: derive.hours=[{text}]" if text else ""
 
 
 def keep_hours(seconds: Seconds, hours: Sequence[int]) -> Seconds:

@@ -82,6 +82,8 @@ def find_access() -> Access:
             f"no key for the Climate Data Store ({path} is missing or lacks url or key); get yours at "
             f"{PROFILE} and write two lines into ~/.cdsapirc: 'url: {SERVICE}' and 'key: …'"
         ) from error
+    if not str(key).strip():
+        raise InputError(f"the key for the Climate Data Store (CDSAPI_KEY or {path}) is empty; get yours at {PROFILE}")
     if "CDSAPI_KEY" not in os.environ and path.exists() and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         log.warning("%s holds your key and can be read by others; run: chmod 600 %s", path, path)
     return Access(str(url).rstrip("/"), str(key), bool(verify))

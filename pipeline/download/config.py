@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 from typing import Literal
 
@@ -110,14 +111,15 @@ class DownloadConfig(Section):
         north, west, south, east = area
         if not -90 <= south < north <= 90 or not (-180 <= west < 360 and west < east <= west + 360):
             raise ValueError(
-                f"an area is north, west, south, east in degrees, south < north, west < east; found {area}"
+                "an area is north, west, south, east in degrees, south < north, west < east ≤ west + 360, "
+                f"west from -180 to below 360; found {area}"
             )
         return area
 
     @field_validator("grid")
     @classmethod
     def _real_grid(cls, grid: list[float]) -> list[float]:
-        if grid and (len(grid) != 2 or min(grid) <= 0):
+        if grid and (len(grid) != 2 or not all(0 < step < math.inf for step in grid)):
             raise ValueError(f"a grid is the spacing of latitude and longitude, for example [0.25, 0.25]; found {grid}")
         return grid
 
@@ -133,6 +135,13 @@ class DownloadConfig(Section):
             raise ValueError(f"source {self.source!r} needs the table 'requests' and the day 'start'")
         if self.start and self.end and self.end < self.start:
             raise ValueError(f"end {self.end} lies before start {self.start}")
+        north, west, south, east = self.area
+        if self.source in ("cds", "arco") and self.grid and not self._fits(north - south, east - west):
+            raise ValueError(f"grid {self.grid} has fewer than 2 points each way in area {self.area}; make it finer")
         if self.source == "local" and not self.files:
             raise ValueError("source 'local' needs 'files'")
         return self
+
+    def _fits(self, height: float, width: float) -> bool:
+        """Tell whether the grid has at least two points along each side of the area."""
+        return self.grid[0] <= height and self.grid[1] <= min(width, 180.0)

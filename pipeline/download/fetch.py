@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.core.errors import EnvironmentFault, InputError, disk_fault, shorten
 from pipeline.core.interrupt import Interrupt
@@ -92,7 +93,7 @@ class Crew:
             return
         except BaseException as error:
             # Nothing is swallowed: the main thread raises it.
-            self._fatal = self._fatal or _fault(error)
+            self._fatal = self._fatal or _fault(error, self._shared.manifest.folder)
             self._shared.stop.set()
             return
         finally:
@@ -129,9 +130,9 @@ class Crew:
         self.losses.append(Loss(errand.name, str(error), error.hopeless))
 
 
-def _fault(error: BaseException) -> BaseException:
+def _fault(error: BaseException, folder: Path) -> BaseException:
     """Return a full disk and the like as what it is."""
-    return (disk_fault(error, error.filename or "download") or error) if isinstance(error, OSError) else error
+    return (disk_fault(error, error.filename or folder) or error) if isinstance(error, OSError) else error
 
 
 def report_losses(losses: Sequence[Loss]) -> None:

@@ -83,8 +83,8 @@ def _keys(row: Row, setting: str) -> Iterator[tuple[str, int | None]]:
         if key in RAW and not RAW[key].cds:
             raise InputError(f"{setting}: {name!r} is not in ERA5; take it out of the table")
         if key in RAW and RAW[key].on_levels != bool(row.levels):
-            what = "comes on pressure levels: add levels" if RAW[key].on_levels else "has no levels: take them out"
-            raise InputError(f"{setting}: {name!r} {what}, for example levels: [500, 850]")
+            add = "comes on pressure levels: add levels, for example levels: [500, 850]"
+            raise InputError(f"{setting}: {name!r} {add if RAW[key].on_levels else 'has no levels: take them out'}")
         yield from ((key, level) for level in row.levels or (None,))
 
 

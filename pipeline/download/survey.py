@@ -151,7 +151,8 @@ def _share(missing: NDArray[np.int64], cells: int, target: Target, path: Path) -
     full = missing == cells // len(missing)
     if target.key is not None and target.key not in _EMPTY_TIMES and full.any():
         first = _when(target.seconds[int(np.argmax(full))])
-        raise InputError(f"{path}: {target.name!r} has no value at all at {first}; download it again")
+        none = "; over land there is none: take it out of the table" if target.key == "sst" and full.all() else ""
+        raise InputError(f"{path}: {target.name!r} has no value at all at {first}{none or '; download it again'}")
     return float(missing.sum() / cells)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.derive.days import keep_hours, local_months, missing_days
+from pipeline.derive.days import common_times, keep_hours, local_months, missing_days
 from tests.derive.raw_files import DAY, days, load, pressure, run, settings, write_raw
 
 LAT, LON = (50.0, 45.0, 40.0, 35.0), (120.0, 125.0, 130.0, 135.0, 140.0)
@@ -154,3 +154,11 @@ def test_missing_days_are_reported(
     assert "msl_dt24 is missing at 3 times" in caplog.text
     coverage = (tmp_path / "out" / "coverage.json").read_text()
     assert '"2001-02-03"' in coverage
+
+
+def test_variables_at_different_hours_need_the_hours_that_all_have() -> None:
+    daily, every_hour = days("2001-01-01", 3), hourly("2001-01-01", 72)
+    with pytest.raises(InputError, match=r"msl lacks 69 times that tp has.* derive\.hours=\[0\]$"):
+        common_times({"msl": daily, "tp": every_hour})
+    with pytest.raises(InputError, match=r"leave the other files of these times out$"):
+        common_times({"msl": daily[:2], "tp": daily})

@@ -235,6 +235,14 @@ def test_sea_surface_temperature_may_not_miss_everywhere(piece, day: int) -> Non
     assert f"'sst' has no value at all at 1995-07-{day + 1:02d}T00:00:00 UTC" in rejected(path, expected_of("sst"))
 
 
+def test_an_area_without_sea_is_told_to_leave_the_sea_out(piece) -> None:
+    path = piece("sst")
+    content = read_content(path)
+    content.arrays["sst"][:] = np.nan
+    write_content(path, content)
+    assert "over land there is none: take it out of the table" in rejected(path, expected_of("sst"))
+
+
 def test_inhibition_may_miss_everywhere(piece) -> None:
     path = piece("cape_cin")
     content = read_content(path)

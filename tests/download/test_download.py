@@ -173,6 +173,13 @@ def test_no_key_says_where_to_get_one(opened: Open, monkeypatch: pytest.MonkeyPa
         place.run()
 
 
+def test_an_empty_key_is_no_key(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = opened()
+    monkeypatch.setenv("CDSAPI_KEY", " ")
+    with pytest.raises(InputError, match=r"the key for the Climate Data Store .* is empty; get yours at https"):
+        place.run()
+
+
 def test_a_key_from_the_file_works_and_an_open_file_is_warned_about(
     opened: Open, monkeypatch: pytest.MonkeyPatch, isobar_log: list[str]
 ) -> None:

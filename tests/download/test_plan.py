@@ -297,6 +297,25 @@ def test_a_table_that_cannot_be(row: dict[str, Any], message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_variable_without_levels_is_not_told_to_have_some() -> None:
+    with pytest.raises(InputError) as caught:
+        plan(config({"variables": ["msl"], "levels": [500]}))
+    assert "for example" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"grid": [60, 60], "area": [55, 115, 15, 155]}, "fewer than 2 points each way"),
+        ({"grid": [float("nan"), 1]}, "a grid is the spacing"),
+        ({"area": [60, -200, 20, -160]}, "west from -180 to below 360"),
+    ],
+)
+def test_a_grid_or_an_area_that_cannot_be(more: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        config({"variables": ["msl"]}, **more)
+
+
 def test_days_outside_of_what_there_is() -> None:
     with pytest.raises(ValidationError, match="ERA5 begins on 1940-01-01"):
         config({"variables": ["msl"]}, start="1939-12-31")
