@@ -81,7 +81,9 @@ class Session:
         self._path = run.path / "run.json"
         self._began, self._last = time.time(), 0.0
         earlier = run.record
-        self._earlier_seconds = float(earlier.get("seconds", 0.0)) if earlier.get("job") == job else 0.0
+        same_job = earlier.get("job") == job
+        self._earlier_seconds = float(earlier.get("seconds", 0.0)) if same_job else 0.0
+        self._earlier_peak = float(earlier.get("peak_memory_mb") or 0.0) if same_job else 0.0
         self._record = {"job": job, "status": "running", **facts, **_where(), "started": _stamp(self._began)}
         self._record["sessions"] = int(earlier.get("sessions", 0)) + 1
         self.beat(force=True)
@@ -94,6 +96,7 @@ class Session:
             self._last = now
             self._record["heartbeat"] = _stamp(now)
             self._record["seconds"] = round(self._earlier_seconds + now - self._began, 1)
+            self._record["peak_memory_mb"] = max(self._earlier_peak, _peak_memory_mb()) or None
             write_json(self._path, self._record)
 
     def close(self, status: str, exit_code: int, error: str | None) -> None:
@@ -144,6 +147,18 @@ def _point(link: Path, target: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     os.replace(temporary, link)
+
+
+def _peak_memory_mb() -> float:
+    """Return the most memory that this process held so far, in 10⁶ bytes; 0 where the system does not tell.
+
+    ``VmHWM`` of proc(5): getrusage's figure is handed on by the process that started this one.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0.0
+    return next((round(int(line.split()[1]) * 1024 / 1e6, 1) for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
 def _stamp(seconds: float) -> str:

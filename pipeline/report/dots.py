@@ -55,7 +55,7 @@ def _row(axis: Axes, y: float, value: float | None, limits: _Limits, baseline: f
 
 def _numbers(axis: Axes, y: float, score: str, days: str, **style: Any) -> None:
     """Write two columns at the right of the panel, at fixed distances in points."""
-    for text, distance in ((score, 34), (days, 66)):
+    for text, distance in ((score, 34), (days, 76)):
         axis.annotate(
             text,
             (1, y),
@@ -83,7 +83,8 @@ def _frame(axis: Axes, labels: tuple[str, ...], last: float) -> None:
 
 def _legend(report: dict[str, Any], best: str) -> list[Any]:
     method = report["intervals"]
-    spread = f"{method['confidence']:.0%} interval (blocks of {method['block_days']} days)"
+    block = method["block_days"]
+    spread = f"{method['confidence']:.0%} interval" + (f" (blocks of {block} days)" if block > 1 else "")
     entries = [key("model", MODEL, marker="o")]
     if method["resamples"]:
         entries.append(key(spread, MODEL, "-"))

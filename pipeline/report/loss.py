@@ -28,7 +28,7 @@ def loss_curve(history: dict[str, Any], title: str) -> Figure:
     loss, score, rate = axes
     _lines(loss, epochs, _LOSSES)
     loss.set_ylabel("loss")
-    _lines(score, epochs, _SCORES)
+    _lines(score, epochs, _scores(epochs[-1]))
     score.set(ylabel="score", ylim=(0, None))
     _lines(rate, epochs, {"lr": ("learning rate", INK)})
     _rate_axis(rate, [entry["lr"] for entry in epochs if entry["lr"] > 0])
@@ -40,6 +40,12 @@ def loss_curve(history: dict[str, Any], title: str) -> Figure:
         panel.plot([history["best_epoch"]], [number(history["best"])], "o", color=INK, markersize=5.5, zorder=5)
     figure.align_ylabels(axes)
     return figure
+
+
+def _scores(entry: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the scores to draw; where a sample has one class (accuracy is measured) F1 is of the likeliest."""
+    single = {"val_f1": ("validation macro F1 of the likeliest class", OTHER)} if "val_accuracy" in entry else {}
+    return _SCORES | single
 
 
 def _reason(history: dict[str, Any]) -> str:
