@@ -304,7 +304,7 @@ TRAIN_CASES = [
         ("train.precision=fp16",),
         code=1,
     ),
-    Case("one day of validation", "thresholds", r"validation has 1 labelled samples, too few", spoil=one_validation_day),
+    Case("one day of validation", "thresholds", r"has 1 labelled samples, too few", spoil=one_validation_day),
     Case(
         "other settings for a run folder",
         "train",

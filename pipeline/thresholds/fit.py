@@ -111,12 +111,14 @@ def cross_fit(
     config: ThresholdsConfig,
     dates: Dates | None = None,
     single: bool = False,
+    ordered: bool = True,
 ) -> CrossFit:
     """Fit on all blocks of days but one and decide that one, for each block in turn.
 
     A block is a year where validation has several, else one of ``cross_fit_blocks`` contiguous parts. Days within
     three of a block are left out of its fit: neighbouring days are alike, and would give the block away. Where all of
-    validation is but a few days (charts of minutes), samples count as days.
+    validation is but a few days (charts of minutes), samples count as days. Samples without an order are dealt out to
+    the blocks in turn: their files may well be sorted by class.
 
     Args:
         logits: N × K, days ascending.
@@ -124,6 +126,7 @@ def cross_fit(
         config: the settings.
         dates: N days; consecutive ones if not given.
         single: exactly one class is true.
+        ordered: whether neighbours in the arrays are neighbours in time.
 
     Raises:
         InputError: too few days to leave a block out.
@@ -131,11 +134,15 @@ def cross_fit(
     positions = np.arange(len(logits)).astype("datetime64[D]")
     few = dates is not None and dates[-1] - dates[0] < _LEAST_SPAN
     days = positions if dates is None or few else dates
-    blocks = _blocks(days, config.cross_fit_blocks)
+    count = config.cross_fit_blocks
+    blocks = _blocks(days, count) if ordered else [np.arange(first, len(days), count) for first in range(count)]
     decisions = np.zeros(target.shape, np.bool_)
     loss = np.zeros(target.shape[1])
     for block in blocks:
-        others = np.flatnonzero((days < days[block[0]] - _GAP) | (days > days[block[-1]] + _GAP))
+        if ordered:
+            others = np.flatnonzero((days < days[block[0]] - _GAP) | (days > days[block[-1]] + _GAP))
+        else:
+            others = np.setdiff1d(np.arange(len(days)), block)
         if len(others) == 0:
             raise InputError(
                 f"validation has {len(days)} labelled samples, too few to hold some out of the tuning of thresholds; "

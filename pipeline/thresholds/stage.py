@@ -60,7 +60,7 @@ def fit_thresholds(config: ThresholdsConfig, run: Path) -> Written:
 def _write(config: ThresholdsConfig, run: Path, predictions: Predictions, stamp: dict[str, Any]) -> None:
     logits, target, single = predictions.logits, predictions.target, predictions.single
     fitted = fit(logits, target, config, single)
-    crossed = cross_fit(logits, target, config, predictions.days, single)
+    crossed = cross_fit(logits, target, config, predictions.days, single, ordered=predictions.dated)
     _warn_of_rare(predictions, fitted)
     write_json(run / CALIBRATION, _calibration(config, predictions, fitted, crossed) | {"made_from": stamp})
     write_json(run / THRESHOLDS, _thresholds(config, predictions, fitted, crossed) | {"made_from": stamp})

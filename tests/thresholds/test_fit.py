@@ -111,3 +111,14 @@ def test_samples_count_as_days_where_all_are_of_few_days():
     crossed = cross_fit(logits, target, ThresholdsConfig(cross_fit_blocks=3), dates, single=True)
     assert crossed.blocks == 3
     assert (crossed.decisions.sum(axis=1) == 1).all()
+
+
+def test_samples_without_order_are_dealt_out_so_that_files_sorted_by_class_do_not_mislead():
+    rng = np.random.default_rng(6)
+    target = np.eye(4)[np.repeat(np.arange(4), 50)]
+    logits = 3 * target + rng.normal(size=target.shape)
+    sorted_by_class = cross_fit(logits, target, ThresholdsConfig(cross_fit_blocks=4), single=True)
+    dealt_out = cross_fit(logits, target, ThresholdsConfig(cross_fit_blocks=4), single=True, ordered=False)
+    wrong, right = (macro(f_score(target, found.decisions)) for found in (sorted_by_class, dealt_out))
+    assert right > 0.9
+    assert wrong < right
