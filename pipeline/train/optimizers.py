@@ -13,26 +13,23 @@ from pipeline.train.groups import ALL, Group
 
 Groups = list[dict[str, Any]]
 
-OPTIMIZERS: dict[str, Callable[[Groups, OptimizerConfig], Optimizer]] = {
-    "adamw": lambda groups, config: AdamW(groups, lr=config.lr, betas=config.betas, foreach=True),
-    "adam": lambda groups, config: Adam(groups, lr=config.lr, betas=config.betas, foreach=True),
-    "sgd": lambda groups, config: SGD(
-        groups,
-        lr=config.lr,
-        momentum=config.momentum,
-        nesterov=config.nesterov and config.momentum > 0,
-        foreach=True,
+OPTIMIZERS: dict[str, Callable[[Groups, OptimizerConfig, dict[str, bool]], Optimizer]] = {
+    "adamw": lambda groups, config, kernel: AdamW(groups, lr=config.lr, betas=config.betas, **kernel),
+    "adam": lambda groups, config, kernel: Adam(groups, lr=config.lr, betas=config.betas, **kernel),
+    "sgd": lambda groups, config, kernel: SGD(
+        groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov and config.momentum > 0, **kernel
     ),
 }
-"""``foreach`` is the default on CUDA; on CPUs it takes a third of the time of the loop that is the default there."""
 
 
-def build_optimizer(config: OptimizerConfig, model: nn.Module, groups: Sequence[Group] | None = None) -> Optimizer:
+def build_optimizer(
+    config: OptimizerConfig, model: nn.Module, groups: Sequence[Group] | None = None, device: str = "cpu"
+) -> Optimizer:
     """Return the optimizer over ``groups``, each at its rate; without groups over all that is trained.
 
     Biases, norms, other one-dimensional parameters and those that a module lists in ``no_weight_decay()`` (timm's
     convention: positions, tokens) are not decayed: shrinking them regularises nothing. They are a group of their own
-    in the optimizer, at the same rate.
+    in the optimizer, at the same rate. ``device`` is the type of the device that will train.
     """
     exempt = _exempt(model)
     named = {name: value for name, value in model.named_parameters() if value.requires_grad}
@@ -43,7 +40,16 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, groups: Sequence[
             chosen = [named[name] for name in group.parameters if kept[name] == without]
             if chosen:
                 built.append({"params": chosen, "weight_decay": decay, "lr": group.rate})
-    return OPTIMIZERS[config.name](built, config)
+    return OPTIMIZERS[config.name](built, config, _kernel(device))
+
+
+def _kernel(device: str) -> dict[str, bool]:
+    """Return which of PyTorch's implementations steps: one pass over memory on a CPU, many tensors at a time on CUDA.
+
+    A fused step takes 0.2 to 0.7 of the CPU seconds of the others. On CUDA it would scale fp16 gradients back by
+    itself, but clipping has to see them scaled back before.
+    """
+    return {"fused": True} if device == "cpu" else {"foreach": True}
 
 
 def _exempt(model: nn.Module) -> set[str]:
