@@ -68,7 +68,9 @@ def check(opened: Open, kills: int, number: int, longest: float) -> None:
     assert done >= kills / 2, "the job was too fast to be killed"
     assert raw_files(place) == expected
     asked = [(item.dataset, item.request) for item in place.centre.submissions[before:]]
-    assert len(asked) == len(set(asked)) == FILES
+    assert len(asked) == len(set(asked)), "no request is sent twice"
+    # A kill just before sending looks like one just after; the same request of the first run, still there, is taken up.
+    assert FILES - done <= len(asked) <= FILES
     left = [path.name for path in (place.folder / "data/raw/tiny").iterdir() if path.name not in expected]
     assert set(left) <= {"manifest.json", ".lock", ".lock-record"}
 
