@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,12 @@ from pipeline.evaluate.judge import COMPARED, judge, make_case
 
 NOTES = {
     "val": (
-        "The best epoch, the calibration and the thresholds were chosen on these days, so the numbers flatter; "
-        "with calibration and thresholds tuned on some blocks of them and judged on the others, macro F1 is "
-        "{lower:.3f} lower."
+        "The best epoch, the calibration and the thresholds were chosen on these {samples}, so the numbers flatter; "
+        "with calibration and thresholds tuned on some blocks of them and judged on the others, macro F1 is {change}."
     ),
     "test": (
-        "These days chose nothing: the best epoch, the calibration and the thresholds come from validation days only. "
-        "The test days are judged here and nowhere else; compare settings by val_report.json, not by this file."
+        "These {samples} chose nothing: the best epoch, the calibration and the thresholds come from validation only. "
+        "Test {samples} are judged here and nowhere else; compare settings by val_report.json, not by this file."
     ),
 }
 
@@ -162,7 +162,7 @@ def _report(
         "split": predictions.split,
         "kind": predictions.target_kind,
         "dated": predictions.dated,
-        "note": NOTES[predictions.split].format(lower=number(flattery)),
+        "note": _note(predictions, flattery),
         "warnings": _warnings(judged, decisions),
         "days": len(predictions.dates),
         "first": predictions.dates[0],
@@ -172,6 +172,13 @@ def _report(
         "cross_fit_flattery": flattery,
         **judged,
     }
+
+
+def _note(predictions: Predictions, flattery: float) -> str:
+    lower = number(flattery)
+    change = "not known (too few)" if isnan(lower) else f"{abs(lower):.3f} {'lower' if lower >= 0 else 'higher'}"
+    samples = "days" if predictions.dated else "samples"
+    return NOTES[predictions.split].format(samples=samples, change=change)
 
 
 def _warnings(judged: dict[str, Any], decisions: Decisions) -> list[str]:

@@ -136,8 +136,9 @@ def test_notes_say_what_flatters(made: MadeUp):
     val, test = judged(made, "val"), judged(made, "test")
     lower = read_json(made.run / "thresholds.json")["cross_fit"]["flatters_by"]
     assert "flatter" in val["note"]
-    assert f"{lower:.3f} lower" in val["note"]
-    assert "validation days only" in test["note"]
+    assert f"{abs(lower):.3f} {'lower' if lower >= 0 else 'higher'}" in val["note"]
+    assert "were chosen on these days" in val["note"]
+    assert "come from validation only" in test["note"]
 
 
 def test_four_baselines_and_the_best_of_them(made: MadeUp):
