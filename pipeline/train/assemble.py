@@ -52,7 +52,8 @@ def assemble(config: TrainConfig, store: Store, facts: dict[str, Any] | None = N
     kind, target = store.spec.target.kind, store.target[fold.train]
     module = _module(config, store, fabric, facts)
     groups = build_groups(config.rates, config.optimizer, module)
-    bare = build_optimizer(config.optimizer, module, groups, fabric.device.type)
+    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
+    bare = build_optimizer(config.optimizer, module, groups, fused=fabric.device.type == "cpu" and not scaled)
     rates = [group["lr"] for group in bare.param_groups]
     # torch.compile wraps the module; its parameters stay those of `module`, whose names the checkpoint keeps.
     called = cast(nn.Module, torch.compile(module)) if config.compile else module

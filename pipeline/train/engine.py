@@ -22,6 +22,7 @@ from pipeline.train.ema import Ema
 from pipeline.train.gradients import GradientTrace
 from pipeline.train.metrics import TrainScores, is_better, selection_value, validation_scores, watched_metric
 from pipeline.train.schedules import Schedule
+from pipeline.train.seeding import seed_generators
 from pipeline.train.unfreezing import Unfreezing
 
 Augment = Callable[[Inputs, Tensor, torch.Generator], tuple[Inputs, Tensor]]
@@ -137,7 +138,7 @@ def train_step(
 ) -> Tensor:
     """Do one optimizer step over its micro-batches; return the summed loss of its samples (no synchronisation)."""
     seed = step_seed(config.seed, epoch, position)
-    torch.manual_seed(seed)
+    seed_generators(seed, parts.fabric.device)
     for group, base in zip(parts.optimizer.param_groups, parts.rates, strict=True):
         group["lr"] = parts.schedule.rate(base, epoch * steps + position)
     total = torch.zeros((), dtype=torch.float64, device=parts.fabric.device)

@@ -5,7 +5,7 @@ So a checkpoint predicts from images alone: mean and standard deviation are buff
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,8 +37,31 @@ class Normalize(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return normalised images."""
         unit = 255.0 if images.dtype == torch.uint8 else 1.0
-        factor, offset = (1 / (unit * self.std)).view(-1, 1, 1), (-self.mean / self.std).view(-1, 1, 1)
-        return torch.addcmul(offset, images.float(), factor)
+        factor, offset = 1 / (unit * self.std), -self.mean / self.std
+        if images.device.type == "cpu" and not images.requires_grad and not torch.compiler.is_compiling():
+            return _normalized(images, factor, offset)
+        return torch.addcmul(offset.view(-1, 1, 1), images.float(), factor.view(-1, 1, 1))
+
+
+def _normalized(images: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
+    """Return ``images`` × ``factor`` + ``offset`` image by image, so that the floats between stay in the cache.
+
+    Where colours lie side by side, rows of the image are multiplied by the numbers repeated along them: a broadcast
+    over three neighbours leaves most of each vector instruction unused. Takes a third of the time of the whole batch
+    at once, less where that has to ask the system for memory, and gives the same bits.
+    """
+    found = torch.empty_like(images, dtype=torch.float32)
+    pairs: Iterable[tuple[Tensor, Tensor]] = zip(images, found, strict=True)
+    if not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last):
+        width = images.shape[1] * images.shape[3]
+        pairs = zip(images.permute(0, 2, 3, 1).flatten(2), found.permute(0, 2, 3, 1).flatten(2), strict=True)
+        factor, offset = (numbers.repeat(width // len(numbers)) for numbers in (factor, offset))
+    else:
+        factor, offset = factor.view(-1, 1, 1), offset.view(-1, 1, 1)
+    with torch.no_grad():
+        for image, place in pairs:
+            torch.addcmul(offset, image.float(), factor, out=place)
+    return found
 
 
 class Preparation(nn.Module):

@@ -23,6 +23,7 @@ from pipeline.core.choose import near
 from pipeline.core.errors import InputError, shorten
 from pipeline.train.colours import ColourJitter
 from pipeline.train.sections.transforms import DETERMINISTIC, OBJECT, described
+from pipeline.train.seeding import seed_generators
 
 Numbers = NDArray[np.float64]
 Images = Tensor | list[Tensor]
@@ -119,7 +120,7 @@ class Single(Step):
         device = images[0].device
         with torch.random.fork_rng([device.index] if device.type == "cuda" else []), _kept_generators(self.foreign):
             for image, seed in zip(images, draws.bits(place, 1)[:, 0].tolist(), strict=True):
-                torch.manual_seed(seed >> 1)
+                seed_generators(seed >> 1, device)
                 if self.foreign:
                     random.seed(seed)
                     np.random.seed(seed % 2**32)
@@ -290,8 +291,14 @@ class _Flip:
     chance: float
 
     def __call__(self, images: Tensor, numbers: Numbers) -> Tensor:
-        turned = torch.from_numpy(numbers[:, 0] < self.chance).to(images.device)
-        return torch.where(turned[:, None, None, None], images.flip(self.axis), images)
+        turned = numbers[:, 0] < self.chance
+        if images.device.type != "cpu":
+            chosen = torch.from_numpy(turned).to(images.device)[:, None, None, None]
+            return torch.where(chosen, images.flip(self.axis), images)
+        found = images.clone()
+        for place in np.flatnonzero(turned).tolist():  # a tenth of the time of the whole batch at once
+            found[place] = images[place].flip(self.axis)
+        return found
 
 
 def _construct(name: str, arguments: Any, setting: str) -> Any:

@@ -18,7 +18,7 @@ from pipeline.core.errors import EnvironmentFault, InputError
 from pipeline.train.augment import build_augment
 from pipeline.train.backbones import ALIASES, weights, zoo
 from pipeline.train.config import AugmentConfig, ModelConfig
-from pipeline.train.images import IMAGENET
+from pipeline.train.images import IMAGENET, Normalize
 from pipeline.train.model import Classifier, as_built, build_model
 
 SMALL: dict[str, Any] = {"backbone": "simple", "hidden": 8, "head_dropout": 0, "dropout": 0}
@@ -361,3 +361,21 @@ def test_prediction_needs_the_state_dict_alone() -> None:
     other.load_state_dict(model.state_dict())
     assert torch.equal(other({"image": raw()}), model({"image": raw()}))
     assert np.isfinite(other({"image": raw()}).detach().numpy()).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("shape", [(5, 3, 33, 20), (1, 3, 8, 8), (3, 3, 1, 1), (0, 3, 4, 4), (2, 3, 1, 7)])
+def test_normalisation_has_the_bits_of_the_plain_formula_in_every_layout(shape, dtype):
+    normalize, unit = Normalize(IMAGENET), 255.0 if dtype == torch.uint8 else 1.0
+    factor, offset = 1 / (unit * normalize.std), -normalize.mean / normalize.std
+    images = torch.randint(0, 256, shape).to(dtype)
+    for laid in (images, images.contiguous(memory_format=torch.channels_last), images.transpose(2, 3)):
+        plain = torch.addcmul(offset.view(-1, 1, 1), laid.float(), factor.view(-1, 1, 1))
+        assert torch.equal(normalize(laid), plain)
+
+
+def test_normalisation_passes_gradients():
+    images = torch.rand(2, 3, 4, 5, requires_grad=True)
+    Normalize(IMAGENET)(images).sum().backward()
+    assert images.grad is not None
+    assert torch.allclose(images.grad, (1 / torch.tensor(IMAGENET.std)).view(1, 3, 1, 1).expand(2, 3, 4, 5))
