@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import pyproj  # noqa: F401  (before anything that loads ecCodes; see pipeline/raw/grib.py)
 import pytest
 
 from pipeline.testing import World, write_world

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from pipeline.core.artifact import sha256
 from pipeline.core.errors import EnvironmentFault
 from pipeline.core.logs import log
-from pipeline.download.check import Expected, Rejected, check_file
+from pipeline.download.apart import check_safely
+from pipeline.download.check import Expected, Rejected
 from pipeline.download.config import DownloadConfig
 from pipeline.download.manifest import Manifest, Piece
 from pipeline.download.outcome import Busy, Hiccup, Stopped
@@ -155,7 +156,7 @@ class Errand:
             try:
                 with self.shared.checking:
                     settle(self.part)
-                    entry = asdict(check_file(self.part, self._expected()))
+                    entry = asdict(check_safely(self.part, self._expected()))
             except Rejected as error:
                 self._rejected(str(error).replace(f"{self.part}: ", ""))
                 continue
@@ -195,7 +196,7 @@ class Errand:
             return False
         try:
             with self.shared.checking:
-                entry = asdict(check_file(self.target, self._expected()))
+                entry = asdict(check_safely(self.target, self._expected()))
         except Rejected:
             return False
         self.shared.manifest.finish(self.name, {**entry, "request_id": None})
