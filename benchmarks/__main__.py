@@ -9,7 +9,7 @@ import sys
 
 from benchmarks.table import write_page
 
-ALL = ("engine", "start", "full_size", "derive", "accuracy", "charts")
+ALL = ("engine", "start", "full_size", "derive", "accuracy", "charts", "tune")
 
 
 def main() -> None:

@@ -7,10 +7,12 @@ stay uint8, in memory and on the way to the device; the model makes numbers of t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.contract.store import Affine, InputSpec, Rows, Store
+from pipeline.train.shelf import Make, Shelf
 
 Inputs = dict[str, Tensor]
 Indices = NDArray[np.int64]
@@ -104,12 +107,12 @@ class Resident:
     With ``channels_last`` maps are held as N × H × W × C, so that a batch has that layout without a copy of its own.
     """
 
-    def __init__(self, store: Store, wanted: Wanted, rows: Indices) -> None:
+    def __init__(self, store: Store, wanted: Wanted, rows: Indices, shelf: Shelf | None = None) -> None:
         """Read and prepare the samples ``rows``, a block at a time so that the peak stays near the result's size."""
         device = wanted.device
         room = device.type == "cuda" and _fits_on(device, split_bytes(store, wanted.names, len(rows)))
         place = device if room else torch.device("cpu")
-        self._inputs = {name: _load(store, name, wanted, rows, place) for name in wanted.names}
+        self._inputs = {name: _load(store, name, wanted, rows, place, shelf) for name in wanted.names}
         self._target = torch.from_numpy(store.target[rows].astype(np.float32)).to(place)
         self._device, self._place, self._last = device, place, wanted.channels_last
 
@@ -164,10 +167,43 @@ class Streamed:
         return values.contiguous(memory_format=torch.channels_last) if last else values
 
 
+@dataclass
+class _Kept:
+    """Resident splits of a store that several trainings share, the oldest first."""
+
+    shelf: Shelf | None
+    splits: dict[Any, tuple[Resident, int]] = field(default_factory=dict)
+
+    def source(self, store: Store, wanted: Wanted, rows: Indices, most: float) -> Source:
+        """Return a split, read now if it is not there; of those that are there, no more than ``most`` bytes stay."""
+        key, size = (wanted, rows.tobytes()), split_bytes(store, wanted.names, len(rows))
+        if key in self.splits:
+            return self.splits[key][0]
+        shelf = self.shelf if self.shelf is not None and self.shelf.has_room(size) else None
+        if self.shelf is not None and shelf is None and size * self.shelf.sharers > most:
+            return Streamed(store, wanted, rows)  # the system's cache is shared as well
+        while self.splits and size + sum(other for _, other in self.splits.values()) > most:
+            del self.splits[next(iter(self.splits))]
+        self.splits[key] = Resident(store, wanted, rows, shelf), size
+        return self.splits[key][0]
+
+
+_SHARED: WeakKeyDictionary[Store, _Kept] = WeakKeyDictionary()
+
+
+def share_sources(store: Store, shelf: Shelf | None = None) -> None:
+    """Have splits of ``store`` that fit into memory read once, and kept as long as the store is open."""
+    _SHARED.setdefault(store, _Kept(shelf))
+
+
 def open_source(store: Store, wanted: Wanted, rows: Indices, memory_gb: float) -> Source:
     """Return the samples ``rows`` of a store as a source, resident if they fit into ``memory_gb``."""
-    fits = split_bytes(store, wanted.names, len(rows)) <= memory_gb * 1e9
-    return Resident(store, wanted, rows) if fits else Streamed(store, wanted, rows)
+    if split_bytes(store, wanted.names, len(rows)) > memory_gb * 1e9:
+        return Streamed(store, wanted, rows)
+    if store not in _SHARED:
+        return Resident(store, wanted, rows)
+    # Twice the budget: splits of two kinds, where a search tries both.
+    return _SHARED[store].source(store, wanted, rows, 2e9 * memory_gb)
 
 
 def split_bytes(store: Store, names: Sequence[str], samples: int) -> int:
@@ -216,7 +252,14 @@ def _preparation(store: Store, name: str, wanted: Wanted) -> Prepare:
     return _Fields(affine, tuple(spec.channels.index(channel) for channel in spec.missing), spec.masked)
 
 
-def _load(store: Store, name: str, wanted: Wanted, rows: Indices, place: torch.device) -> Tensor:
+def _load(store: Store, name: str, wanted: Wanted, rows: Indices, place: torch.device, shelf: Shelf | None) -> Tensor:
+    if shelf is None or place.type != "cpu":
+        return _filled(store, name, wanted, rows, lambda shape, dtype: torch.empty(shape, dtype=dtype, device=place))
+    key = [name, wanted.fold, wanted.channels_last, hashlib.sha256(rows.tobytes()).hexdigest()]
+    return shelf.array(key, lambda make: _filled(store, name, wanted, rows, make))
+
+
+def _filled(store: Store, name: str, wanted: Wanted, rows: Indices, make: Make) -> Tensor:
     array = store.rows(name)
     prepare = _preparation(store, name, wanted)
     block = max(1, _BLOCK_BYTES // max(array.row_bytes, 1))
@@ -227,7 +270,7 @@ def _load(store: Store, name: str, wanted: Wanted, rows: Indices, place: torch.d
         if wanted.channels_last and values.ndim == 4:
             values = values.permute(0, 2, 3, 1)
         if start == 0:
-            result = torch.empty((len(rows), *values.shape[1:]), dtype=values.dtype, device=place)
+            result = make((len(rows), *values.shape[1:]), values.dtype)
         result[start : start + len(piece)] = values
     return result
 

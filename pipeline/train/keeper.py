@@ -25,6 +25,7 @@ from pipeline.train.start import Beginning, check_tensors, take_weights
 MODEL_FORMAT = 1
 BEST = "model.best.pt"
 OnEpoch = Callable[[Path], None]
+AfterEpoch = Callable[[Progress], None]
 _SHARE = 10
 """Drawing after an epoch may take one part in this many of the time."""
 
@@ -39,6 +40,7 @@ class Keeper:
     folder: Path
     session: Session
     on_epoch: OnEpoch | None = None
+    after_epoch: AfterEpoch | None = None
     began: float = field(default_factory=time.monotonic)
     _drawn: float = field(default=-1e9, init=False)
     _cost: float = field(default=0.0, init=False)
@@ -160,6 +162,8 @@ class Keeper:
         self.session.beat(force=True, epoch=progress.epoch, **best)
         if not progress.finished:
             self._draw(force=False)
+        if self.after_epoch is not None:
+            self.after_epoch(progress)
 
     def close(self) -> None:
         """Have the pictures of the finished training drawn, also where the last epoch was an earlier process's."""

@@ -14,13 +14,15 @@ from pipeline.contract.predictions import Predictions
 from pipeline.contract.store import Store
 from pipeline.core.artifact import write_json
 from pipeline.core.interrupt import Interrupt
+from pipeline.core.logs import log
 from pipeline.core.run import RunFolder
 from pipeline.train.assemble import assemble, input_names, what_is_wanted
-from pipeline.train.batches import open_source
+from pipeline.train.batches import open_source, share_sources
 from pipeline.train.checkpoint import Progress, load_tensors, save_tensors
 from pipeline.train.config import TrainConfig
 from pipeline.train.engine import Parts, fit, predict_source
-from pipeline.train.keeper import BEST, Keeper, OnEpoch
+from pipeline.train.keeper import BEST, AfterEpoch, Keeper, OnEpoch
+from pipeline.train.shelf import Shelf
 from pipeline.train.start import where_to_begin
 
 
@@ -31,6 +33,8 @@ def train(
     interrupt: Interrupt,
     home: Path = Path(),
     on_epoch: OnEpoch | None = None,
+    after_epoch: AfterEpoch | None = None,
+    opened: Store | None = None,
 ) -> Progress:
     """Train on the store until the run is finished, going on from its last checkpoint if there is one.
 
@@ -43,16 +47,19 @@ def train(
         interrupt: asks for a stop.
         home: where the paths of ``start_from`` and ``resume`` start.
         on_epoch: is called with the run's folder after each epoch, when all of its files are written, to draw them.
+        after_epoch: is called after each epoch, when all of its files are written; what it raises ends the training,
+            which the same run folder goes on with.
+        opened: the store, where several trainings of one process share it (:func:`open_shared`).
 
     Raises:
         InputError: settings do not fit the store, or the checkpoint does not belong to this run.
         Interrupted: a signal or ``max_time`` stopped the run at a safe point.
     """
-    store = Store(store_folder)
+    store = Store(store_folder) if opened is None else opened
     with _without_denormals(), run.session("train", epochs=config.epochs, select=config.select) as session:
         beginning = where_to_begin(config, run.path, home)
         parts = assemble(config, store, beginning.facts)
-        keeper = Keeper(parts, config, store, run.path, session, on_epoch)
+        keeper = Keeper(parts, config, store, run.path, session, on_epoch, after_epoch)
         progress = keeper.begin(beginning)
         interrupt.limit(None if config.max_time is None else 60 * config.max_time)
         fit(parts, config, progress, keeper, interrupt)
@@ -64,6 +71,23 @@ def train(
         _write_predictions(parts, config, store, run.path)
         session.beat(force=True, epoch=progress.epoch, best_epoch=progress.best_epoch, best=progress.best)
     return progress
+
+
+def open_shared(store_folder: Path, sharers: int = 1) -> Store:
+    """Open a store for several trainings, which read and prepare its splits once.
+
+    Args:
+        store_folder: of the store.
+        sharers: processes of this machine that open it so; they hold its splits in memory once together.
+    """
+    store, shelf = Store(store_folder), None
+    if sharers > 1:
+        try:
+            shelf = Shelf(str(store_folder.resolve()), sharers)
+        except OSError as error:
+            log.info("no memory to share (%s): each process holds its own splits", error)
+    share_sources(store, shelf)
+    return store
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The tune stage: a search over settings whose trials are ordinary runs."""

@@ -1,0 +1,1 @@
+"""Parts of the settings of the tune stage."""
