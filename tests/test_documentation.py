@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.core.config import load
+from pipeline.core.config import Section, load
 from pipeline.experiment import Experiment
+from pipeline.importance.config import ImportanceConfig
+from pipeline.tune.config import TuneConfig
 from tests.conftest import run_job
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +50,7 @@ def test_links_and_named_files_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (path.parent / link).exists(), link
-    for name in re.findall(r"\b(jobs/[a-z_]+\.py|configs/(?!mine)[a-z_]+\.yaml|tests/[a-z_/]+\.py)\b", text):
+    for name in re.findall(r"\b(jobs/[a-z_]+\.py|configs/(?!mine)[a-z_/]+\.yaml|tests/[a-z_/]+\.py)\b", text):
         assert (ROOT / name).exists(), name
 
 
@@ -84,6 +86,19 @@ def test_every_config_loads_and_names_its_schema(path: Path) -> None:
     assert re.search(rf"python jobs/[a-z_]+\.py configs/{re.escape(path.name)}", text)
 
 
+SEARCHES = [
+    *((path, TuneConfig) for path in sorted((ROOT / "configs/tune").glob("*.yaml"))),
+    *((path, ImportanceConfig) for path in sorted((ROOT / "configs/importance").glob("*.yaml"))),
+]
+
+
+@pytest.mark.parametrize(("path", "kind"), SEARCHES, ids=[str(path.relative_to(ROOT)) for path, _ in SEARCHES])
+def test_every_config_of_a_search_loads_and_says_its_command(path: Path, kind: type[Section]) -> None:
+    load(path, kind)
+    command = rf"python jobs/[a-z_]+\.py {re.escape(str(path.relative_to(ROOT)))}"
+    assert re.search(command, path.read_text(encoding="utf-8"))
+
+
 def test_schema_is_up_to_date() -> None:
     ended = subprocess.run(
         [sys.executable, "jobs/chain.py", "--schema"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -95,7 +110,7 @@ def test_schema_is_up_to_date() -> None:
 def test_help_shows_an_example_and_loads_nothing_heavy(path: Path) -> None:
     ended = run_job(path.stem, "--help")
     assert ended.code == 0
-    assert f"python jobs/{path.name} configs/" in ended.text
+    assert f"python jobs/{path.name} " in ended.text
     code = (
         "import sys, runpy; sys.argv = [sys.argv[1], '--help']\n"
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
