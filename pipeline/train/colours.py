@@ -48,18 +48,20 @@ def turn_hue(images: Tensor, shift: Tensor) -> Tensor:
     red, green, blue = images.unbind(1)
     top = images.amax(1)
     chroma = top - images.amin(1)
-    safe = torch.where(chroma == 0, 1.0, chroma)
+    scale = torch.where(chroma == 0, 1.0, chroma).reciprocal_()
     hue = torch.where(
         top == red,
-        (green - blue) / safe,
-        torch.where(top == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+        (green - blue) * scale,
+        torch.where(top == green, 2 + (blue - red) * scale, 4 + (red - green) * scale),
     )
-    hue = hue + 6 * shift[:, 0]
-    parts = []
-    for offset in (5.0, 3.0, 1.0):
-        k = torch.remainder(hue + offset, 6.0)
-        parts.append(top - chroma * torch.minimum(k, 4 - k).clamp_(0, 1))
-    return torch.stack(parts, dim=1)
+    turns = hue / 6 + shift[:, 0]
+    found = torch.empty_like(images)
+    for channel, offset in enumerate((5.0, 3.0, 1.0)):
+        k = turns + offset / 6
+        k = k.sub_(k.floor()).mul_(6)  # not `remainder`, which goes number by number on CPUs
+        share = torch.minimum(k, 4 - k).clamp_(0, 1)
+        torch.addcmul(top, chroma, share, value=-1, out=found[:, channel])
+    return found
 
 
 OPERATIONS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (brighten, contrast, saturate, turn_hue)
@@ -82,8 +84,7 @@ class ColourJitter:
             numbers: in 0 … 1 (B × 8): four factors, and four whose order is that of the operations.
         """
         if images.device.type == "cpu" and len(images) > 1:
-            # One image stays in the cache from operation to operation, a batch does not: a third faster.
-            return torch.cat([self(image[None], row[None]) for image, row in zip(images, numbers, strict=True)])
+            return self._one_by_one(images, numbers)
         whole = images.dtype == torch.uint8
         values = images.float() / 255 if whole else images.clone()
         ranges = (self.brightness, self.contrast, self.saturation, self.hue)
@@ -94,7 +95,17 @@ class ColourJitter:
                 if limits is None or len(chosen) == 0:
                     continue
                 factors = limits[0] + (limits[1] - limits[0]) * numbers[chosen, number]
-                rows = torch.from_numpy(chosen).to(values.device)
                 factor = torch.from_numpy(factors.astype(np.float32)).to(values.device).view(-1, 1, 1, 1)
-                values[rows] = OPERATIONS[number](values[rows], factor)
+                if len(chosen) == len(values):
+                    values = OPERATIONS[number](values, factor)
+                else:
+                    rows = torch.from_numpy(chosen).to(values.device)
+                    values[rows] = OPERATIONS[number](values[rows], factor)
         return (values * 255).round_().to(torch.uint8) if whole else values
+
+    def _one_by_one(self, images: Tensor, numbers: NDArray[np.float64]) -> Tensor:
+        """Return changed images: one by one, and colour by colour, they stay in the cache between operations."""
+        found = torch.empty_like(images)
+        for image, row, place in zip(images, numbers, found, strict=True):
+            place.copy_(self(image[None].contiguous(), row[None])[0])
+        return found
