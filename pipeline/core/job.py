@@ -20,6 +20,7 @@ from pipeline.core.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED, InputErro
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.programs import SERIES
 from pipeline.core.run import RunFolder, existing_run
+from pipeline.core.teller import Teller
 
 C = TypeVar("C", bound=Section)
 
@@ -75,6 +76,19 @@ def run_job(
     typed = parser.parse_intermixed_args(arguments)
     typed.overrides += [text for setting in flags.values() for text in getattr(typed, setting)]
     logs.start(typed.verbose)
+    if not typed.notify:
+        return _ended(main, config, typed)
+    teller, code = Teller([sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]), FAILED
+    logs.also_to(teller)
+    try:
+        code = _ended(main, config, typed)
+    finally:
+        teller.end(code)
+    return code
+
+
+def _ended(main: Main[C], config: type[C], typed: argparse.Namespace) -> int:
+    """Run the job, log what went wrong in one line, and return the exit code."""
     try:
         return _run(main, config, typed)
     except IsobarError as error:
@@ -147,5 +161,6 @@ def _parser(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--new", action="store_true", help="start a further version of a run that exists")
     parser.add_argument("--print-config", action="store_true", help="print the resolved config and stop")
     parser.add_argument("--schema", action="store_true", help="print the JSON schema of configs and stop")
+    parser.add_argument("--notify", action="store_true", help="tell your phone how it goes (docs/notify.md)")
     parser.add_argument("--verbose", action="store_true", help="log details")
     return parser

@@ -56,6 +56,12 @@ def write_to(folder: Path, name: str) -> None:
         log.addHandler(handler)
 
 
+def also_to(handler: logging.Handler) -> None:
+    """Send the log, as text, to one more place."""
+    handler.setFormatter(_Text(False))
+    log.addHandler(handler)
+
+
 def event(message: str, **fields: Any) -> None:
     """Log ``message`` for people, with ``fields`` beside it for machines."""
     log.info(message, extra={"fields": fields})
