@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pipeline.contract.predictions import Predictions
-from pipeline.contract.store import Store
+from pipeline.contract.store import DEFAULT_FOLD, Store
 from pipeline.core.artifact import write_json
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.logs import log
@@ -112,13 +112,18 @@ def _norm(config: TrainConfig, store: Store, progress: Progress) -> dict[str, An
             "channels": list(store.spec.inputs[name].channels),
             "units": list(store.spec.inputs[name].units),
             **{key: store.scale[config.fold][name][key] for key in ("mean", "std")},
+            # What the store subtracts and divides by, whatever the fold: new data has to come the same way.
+            "stored": {key: store.scale[DEFAULT_FOLD][name][key] for key in ("mean", "std")},
         }
         for name in input_names(config, store)
     }
     rows = {split: getattr(fold, split) for split in ("train", "val", "test")}
     years = {split: sorted({date[:4] for date in dates[chosen] if date}) for split, chosen in rows.items()}
+    latitude, longitude = store.spec.latitude, store.spec.longitude
+    grid = {"grid": {"latitude": list(latitude), "longitude": list(longitude)}} if latitude and longitude else {}
     return {
         "inputs": inputs,
+        **grid,
         "classes": list(store.spec.target.classes),
         "years": years,
         "fold": config.fold,

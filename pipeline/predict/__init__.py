@@ -1,0 +1,1 @@
+"""A finished run and new files in; probabilities and labels out."""
