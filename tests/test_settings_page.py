@@ -11,16 +11,19 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.config import field_at
+from pipeline.core.config import Section, Source, field_at
 from pipeline.dialects import DIALECTS
 from pipeline.dialects.table import UNSTATED, Dialect, Key
 from pipeline.experiment import Experiment
+from pipeline.tune.config import TuneConfig
 from tests.conftest import ROOT, SHARED
 
 PAGE = ROOT / "docs" / "settings.md"
 GUIDES = SHARED / "reference"
 KEYS = {"pochitrain: keys": DIALECTS[0], "image classifier: keys": DIALECTS[1]}
 SETTINGS = "pressure patterns: settings"
+SEARCH = "image classifier: keys of its search"
+PROBE = "a value that nothing else has"
 ROWS = {"pochitrain: the 84 rows": 84, "image classifier: the 96 rows": 96}
 WORKS = ("here", "accepted", "otherwise", "splits here", "matrix here", "none by default", "`reasoning_dim` works")
 STATES = (*WORKS, "later: job", "not taken over", "nothing to take over")
@@ -46,9 +49,9 @@ def shown(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def default_here(ours: str) -> str:
+def default_here(ours: str, model: type[Section] = Experiment) -> str:
     """Return the default of one of our settings, from its declaration."""
-    info = field_at(Experiment, ours)
+    info = field_at(model, ours)
     return "required" if info.is_required() else shown(info.get_default(call_default_factory=True))
 
 
@@ -56,8 +59,32 @@ def ours_of(key: Key) -> list[str]:
     return [name for name in key.ours.split(", ") if name]
 
 
+def searched_as(theirs: str) -> str:
+    """Return our setting of a search, found by where a value of a guide's form goes; empty if nowhere.
+
+    Sampler, pruner and storage are known by a name, which is a setting inside them.
+    """
+    section, _, name = theirs.partition(".")
+    base: dict[str, Any] = {"optuna": {}} if section == "optuna" else {"parameter_ranges": {}}
+    written = base | {section: {name: PROBE} if name else PROBE}
+    dotted = place_of_probe(TuneConfig.translated(Source(written, "guide")).values)
+    return {"sampler": "sampler.name", "pruner": "pruner.name", "storage": "storage.kind"}.get(dotted, dotted)
+
+
+def place_of_probe(values: dict[str, Any]) -> str:
+    for name, value in values.items():
+        inner = place_of_probe(value) if isinstance(value, dict) else ""
+        if value == PROBE or inner:
+            return f"{name}.{inner}".rstrip(".")
+    return ""
+
+
 def row_of(key: Key) -> list[str]:
     """Return the row that the page must have for a key of a guide."""
+    if key.theirs.startswith("optuna."):
+        ours = searched_as(key.theirs)
+        return [f"`{key.theirs}`", f"`{ours}`", shown(key.default), default_here(ours, TuneConfig), key.meaning,
+                f"`{key.test}`"]  # fmt: skip
     here = "; ".join(default_here(name) for name in ours_of(key)) or UNSTATED
     settings = ", ".join(f"`{name}`" for name in ours_of(key)) or "no effect"
     return [f"`{key.theirs}`", settings, shown(key.default), here, key.meaning, f"`{key.test}`"]
@@ -80,6 +107,17 @@ def test_settings_of_pressure_patterns_exist_with_their_defaults() -> None:
         assert here == default_here(ours.strip("`")), name
 
 
+def test_settings_of_a_search_are_those_that_it_has() -> None:
+    rows = tables()[SEARCH]
+    assert len(rows) == 14
+    for theirs, here, _, default, meaning, test in rows:
+        ours = searched_as(theirs.strip("`"))
+        assert here == (f"`{ours}`" if ours else "no effect"), theirs
+        assert default == (default_here(ours, TuneConfig) if ours else UNSTATED), theirs
+        assert meaning, theirs
+        assert "::test_" in test, theirs
+
+
 def _plain(text: str) -> Any:
     try:
         return json.loads(text)
@@ -91,10 +129,11 @@ def test_defaults_that_differ_are_explained() -> None:
     explained = {row[0] for row in tables()["Where defaults differ"]}
     for dialect in DIALECTS:
         for key in dialect.keys:
-            (ours, *more) = ours_of(key) or [""]
+            searched = key.theirs.startswith("optuna.")
+            (ours, *more) = [searched_as(key.theirs)] if searched else ours_of(key) or [""]
             if not ours or more or key.default is UNSTATED:
                 continue
-            if _plain(shown(key.default)) != _plain(default_here(ours)):
+            if _plain(shown(key.default)) != _plain(default_here(ours, TuneConfig if searched else Experiment)):
                 assert f"`{key.theirs}`" in explained, key.theirs
     for name, *_ in tables()["Where defaults differ"]:
         assert any(f"`{key.theirs}`" == name for dialect in DIALECTS for key in dialect.keys), name
@@ -175,7 +214,7 @@ def test_every_key_of_pochitrains_guide_is_on_the_page() -> None:
 
 @needs_guides
 def test_every_key_of_the_image_classifiers_guides_is_on_the_page() -> None:
-    headings = ("image classifier: keys", "image classifier: keys of its search")
+    headings = ("image classifier: keys", SEARCH)
     told = " ".join(row[0] + " ".join(row[1:]) for heading in headings for row in tables()[heading])
     for language in ("readme_ja", "readme_en", "tuning_ja"):
         names = keys_of_the_image_classifier((GUIDES / f"image_classifier_{language}.txt").read_text(encoding="utf-8"))

@@ -21,7 +21,8 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 _HERE = "dialects/test_pochitrain.py::"
 _TRAINS = "dialects/test_training.py::test_the_example_trains"
 _LOADER = "images are decoded once, by the store job, and batches come from its array: there is no loader to tune"
-_TUNE = "kept in the file for the job tune (issue tuning)"
+_TUNE = "read by jobs/tune.py alone"
+_TUNED = "tune/test_guides.py::"
 
 
 def _rate(value: Any) -> Any:
@@ -270,19 +271,22 @@ PICTURES = tuple(
 )  # fmt: skip
 
 SEARCH = tuple(
-    Key(f"optuna.{name}", "", f"{meaning}; {_TUNE}", _HERE + "test_optuna_is_accepted", default=default,
-        free=name == "search_space")
-    for name, default, meaning in (
-        ("study_name", "pochitrain_optimization", "name of the search"),
-        ("direction", "maximize", "maximize accuracy or minimize loss"),
-        ("n_trials", 20, "trials"),
-        ("n_jobs", 1, "trials at a time"),
-        ("optuna_epochs", 10, "epochs of a trial"),
-        ("sampler", "TPESampler", "TPESampler, RandomSampler, CmaEsSampler, GridSampler"),
+    Key(f"optuna.{name}", "", f"{meaning}; {_TUNE}", _TUNED + test, default=default, free=name == "search_space")
+    for name, default, meaning, test in (
+        ("study_name", "pochitrain_optimization", "name of the search, of which its folder has the beginning",
+         "test_the_optuna_section_with_values"),
+        ("direction", "maximize", "maximize accuracy or minimize loss", "test_directions_are_of_accuracy_and_loss"),
+        ("n_trials", 20, "trials in all, over restarts", "test_the_optuna_section_with_values"),
+        ("n_jobs", 1, "trials at a time, each in a process; -1: one a core", "test_the_optuna_section_with_values"),
+        ("optuna_epochs", 10, "epochs of a trial", "test_the_optuna_section_with_values"),
+        ("sampler", "TPESampler", "TPESampler, RandomSampler, CmaEsSampler, GridSampler",
+         "test_samplers_by_the_guides_names"),
         ("pruner", "MedianPruner",
-         "MedianPruner, PercentilePruner, SuccessiveHalvingPruner, HyperbandPruner, NopPruner, None"),
-        ("storage", None, "None, or sqlite:///file"),
-        ("search_space", UNSTATED, "{name: {type, low, high, log or choices}}"),
+         "MedianPruner, PercentilePruner, SuccessiveHalvingPruner, HyperbandPruner, NopPruner, None (none at all)",
+         "test_pruners_by_the_guides_names"),
+        ("storage", None, "None (memory; a journal where n_jobs is not 1), or sqlite:///file",
+         "test_storages_of_the_guide_go_on"),
+        ("search_space", UNSTATED, "{name: {type, low, high, log or choices}}", "test_kinds_of_parameters"),
     )
 )  # fmt: skip
 

@@ -30,8 +30,9 @@ def test_the_number_of_trees_and_the_balance_of_classes_are_searched(done: Path)
 def test_a_last_block_is_judged_once_and_told_apart(done: Path) -> None:
     """60 / 20 / 20 there; here folds on the first 80 %, and the last 20 % with its own confusion matrix."""
     result = read(done)
-    folds, test = result["data"]["folds"], result["test"]
-    assert test["samples"] == 100, "a fifth of 500 hours"
-    assert sum(map(sum, test["confusion"])) == 100
-    assert test["macro_f1"] > test["baselines"]["majority"]
-    assert folds[0]["train"] < folds[1]["train"] < folds[2]["train"], "walking forward"
+    folds, test = result["data"]["folds"], result["data"]["test"]
+    assert [fold["trained"] for fold in folds] == [99, 199, 298], "walking forward"
+    assert folds[-1]["last"] < test["first"], "no fold reaches into the last block"
+    assert test["judged"] == result["test"]["samples"] == 100, "a fifth of 499 hours"
+    assert sum(map(sum, result["test"]["confusion"])) == 100
+    assert result["test"]["macro_f1"] > result["test"]["baselines"]["majority"]

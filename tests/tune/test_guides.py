@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pipeline.core.artifact import read_json
 from pipeline.core.config import load
 from pipeline.core.errors import InputError
 from pipeline.core.interrupt import Interrupt
+from pipeline.experiment import Experiment
 from pipeline.train.batches import Resident
 from pipeline.tune import stage
 from pipeline.tune.choosing import build_pruner, build_sampler
@@ -23,11 +25,12 @@ from pipeline.tune.stage import tune
 from pipeline.tune.trial import Trainer
 from pipeline.tune.view import show
 from tests.dialects.configs import POCHI
+from tests.dialects.pictures import write_photos
+from tests.dialects.test_training import EXAMPLES, run
 from tests.train.stores import marked_images
 from tests.tune.small import ground, write
 from tests.tune.test_counts import SPACE, history_of
 from tests.tune.test_optimized import store_of_images
-from tests.tune.test_search import job
 
 LR = {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}
 SMALL = POCHI.replace("resnet18", "simple").replace("epochs = 20", "epochs = 4").replace("= 32", "= 8")
@@ -183,6 +186,8 @@ def test_pruners_by_the_guides_names(images: Path, name: str | None) -> None:
         assert states == {"COMPLETE"}
     else:
         assert isinstance(pruner, getattr(optuna.pruners, name))
+        if name == "PercentilePruner":
+            assert pruner._percentile == 25
         assert states == {"COMPLETE", "PRUNED"}
 
 
@@ -263,18 +268,21 @@ def test_parameters_of_the_schedule_change_the_rates(
         assert rates(plan, row) == pytest.approx([0.01 * factor for factor in factors(row["params"][name])])
 
 
-@pytest.mark.usefixtures("quick")
-def test_the_command_searches_by_a_training_config(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = {"n_trials": 2, "search_space": {"learning_rate": SPACE["train.optimizer.lr"]}}
-    path = pochi(images, asked, "early_stopping = {'monitor': 'val_map'}")
-    assert job(str(path), *FIXED) == 0
-    (found,) = images.glob("work_dirs/mine/pochitrain_optimization-*/best_params.json")
-    assert read_json(found)["n_trials"] == 2
-    assert {"trials_history.json", "study_statistics.json", "optimized_config.yaml"} <= {
-        path.name for path in found.parent.iterdir()
-    }
-    assert job("show", str(path), *FIXED) == 0
-    assert "2 of 2 trials: 2 complete" in capsys.readouterr().out
+@pytest.mark.slow
+def test_the_command_searches_by_a_training_config(tmp_path: Path) -> None:
+    """The example, from photos to a config that the train job takes."""
+    write_photos(tmp_path / "data" / "photos", classes=4, train=6)
+    small = ("model_name=simple", "enable_layer_wise_lr=false", "train.threads=1", "train.export_metrics=false")
+    example = EXAMPLES / "pochi_train_config.py"
+    assert run(tmp_path, "store", example, *small).code == 0
+    more = ("optuna.n_trials=2", "optuna.optuna_epochs=1", f"overrides={json.dumps(small)}", "pictures=false")
+    ended = run(tmp_path, "tune", example, *more, "search_space.batch_size.choices=[4, 8]")
+    assert ended.code == 0, ended.text
+    (study,) = tmp_path.glob("work_dirs/pochi_train_config/pochitrain_optimization-*/")
+    assert len(read_json(study / "trials_history.json")["trials"]) == 2
+    assert f"python jobs/train.py {study}/optimized_config.yaml" in ended.text
+    best = read_json(study / "best_params.json")["best_params"]
+    assert load(study / "optimized_config.yaml", Experiment).config.train.optimizer.lr == best["learning_rate"]
 
 
 @pytest.mark.usefixtures("quick")
@@ -324,6 +332,7 @@ def test_the_tuning_guides_sections(place: Path) -> None:
 def test_as_many_workers_as_cores(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda who: set(range(6)))
     assert read(tuning(place, parallel={"n_jobs": -1})).workers == 6
+    assert read(pochi(place, {"n_jobs": -1, "search_space": {"learning_rate": LR}})).workers == 6
 
 
 def test_the_objective_is_the_best_epochs_f1(place: Path) -> None:
@@ -398,3 +407,13 @@ def test_show_tells_the_best_first_and_importances(place: Path) -> None:
     shares = [line.split(": ") for line in lines[lines.index("importance:") + 1 :]]
     assert {name.strip() for name, _ in shares} == set(ranges)
     assert [float(share) for _, share in shares] == sorted((float(share) for _, share in shares), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "kind"),
+    [({"low": 1e-5, "high": 1e-3}, "float"), ({"low": 1, "high": 4}, "int"), ({"choices": [8, 16]}, "categorical")],
+)
+def test_ranges_without_a_type_are_what_their_numbers_are(tmp_path: Path, ranges: dict[str, Any], kind: str) -> None:
+    path = tmp_path / "tuning.yaml"
+    path.write_text(yaml.safe_dump({"parameter_ranges": {"train.batch_size": ranges}}))
+    assert read(path).search_space["train.batch_size"].type == kind

@@ -145,7 +145,18 @@ def _of_tuning(source: Source) -> Source:
             _put(result, ours, _of_their_form(ours, item))
             result.lines.update(_moved(source, dotted, ours))
     result.values.setdefault("base", _TUNING_BASE)
+    space = result.values.get("search_space")
+    if isinstance(space, dict):
+        result.values["search_space"] = {name: _with_type(ranges) for name, ranges in space.items()}
     return result
+
+
+def _with_type(ranges: Any) -> Any:
+    """Return the ranges of a parameter with the type that the guide leaves to its numbers."""
+    if not isinstance(ranges, dict) or "type" in ranges:
+        return ranges
+    whole = all(isinstance(ranges.get(end), int) for end in ("low", "high"))
+    return {"type": "categorical" if "choices" in ranges else "int" if whole else "float", **ranges}
 
 
 def _of_their_form(ours: str, value: Any) -> Any:
