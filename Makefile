@@ -2,7 +2,7 @@
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --locked --quiet
 
-.PHONY: demo test test-slow lint format bench schema lock clean
+.PHONY: demo test test-slow test-slurm lint format bench schema lock clean
 
 .uv/bin/uv:
 	@python3 -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet uv \
@@ -21,6 +21,10 @@ test: .venv/.synced ## all tests but the slow ones
 
 test-slow: .venv/.synced ## kills, worlds of full size, whole chains
 	$(RUN) pytest -m slow
+
+test-slurm: .venv/.synced ## on a real Slurm of two nodes on this machine (Debian, root)
+	slurm/dev_cluster.sh up
+	$(RUN) pytest -m slurm tests/submit; code=$$?; slurm/dev_cluster.sh down; exit $$code
 
 lint: .venv/.synced ## style, types and arrows
 	$(RUN) ruff check .

@@ -141,7 +141,7 @@ here_local="${here_local%/}"
 # file appears under its name only when it is whole (rsync writes beside and renames). Owners and modes stay at home.
 options=(-rltuz -s -8 --partial-dir=.rsync-partial --timeout=300 "--out-format=%n%L")
 # Marks of processes at work, half-written files, messages that wait for their own machine, the README of the project.
-options+=("--exclude=.lock*" "--exclude=.*.part" "--exclude=/.outbox/" "--exclude=/README.md")
+options+=("--exclude=.lock*" "--exclude=.*.part" "--exclude=/.outbox/" "--exclude=/.jobs/" "--exclude=/README.md")
 if [ -z "$heavy" ]; then
   for pattern in checkpoints/ '*.pt' '*.pth' '*.ckpt' '*.npz' '*.npy' '*.safetensors' '*.onnx' '*.pkl' '*.nc' '*.zarr/'; do
     options+=("--exclude=$pattern")

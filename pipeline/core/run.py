@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import socket
@@ -174,13 +175,20 @@ def _where() -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "slurm": slurm,
+        "ticket": os.environ.get("ISOBAR_TICKET", ""),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git": git_state(),
     }
 
 
 def git_state() -> dict[str, Any]:
-    """Return the commit of this source tree and whether tracked files differ from it; empty outside a checkout."""
+    """Return the commit of this source tree and whether tracked files differ from it; empty outside a checkout.
+
+    A submitted job runs from a copy without a history, and is told by ``ISOBAR_GIT``.
+    """
+    if "ISOBAR_GIT" in os.environ:
+        told: dict[str, Any] = json.loads(os.environ["ISOBAR_GIT"])
+        return told
     try:
         sha = _git("rev-parse", "HEAD")
         dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
