@@ -122,14 +122,17 @@ def test_the_command_writes_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_digits_are_learned_in_three_epochs(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+    """The mean of three seeds: 359 images tell a single accuracy to a percent only (five seeds: 0.975 to 0.992)."""
+    home, found = tmp_path / "home", []
     write_digits(home / "data/raw/digits")
-    config = configured("digits", "train.threads=1")
-    store = built(config.store, tmp_path / "store", home)
-    run = run_folder(tmp_path, "digits", "net", {})
-    train(config.train, store.folder, run, Interrupt())
-    found = load_split(run.path, "val")
-    assert (found.logits.argmax(1) == found.target.argmax(1)).mean() >= 0.98
+    store = built(configured("digits").store, tmp_path / "store", home)
+    for seed in (42, 1, 2):
+        config = configured("digits", "train.threads=1", f"train.seed={seed}")
+        run = run_folder(tmp_path, "digits", f"net{seed}", {})
+        train(config.train, store.folder, run, Interrupt())
+        val = load_split(run.path, "val")
+        found.append((val.logits.argmax(1) == val.target.argmax(1)).mean())
+    assert np.mean(found) >= 0.98
 
 
 # --- charts ----------------------------------------------------------------------------------------------------------
