@@ -4,14 +4,13 @@ The raw files are made once (353 MB, some minutes). ``ISOBAR_BENCH`` names a fol
 and used again.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
 from datetime import date
 from pathlib import Path
 
-from benchmarks.table import Figure
+from benchmarks.table import Figure, data_folder
 from pipeline.testing import World, write_world
 
 COMMAND = "python -m benchmarks derive"
@@ -41,11 +40,8 @@ print(cpu, time.perf_counter() - began, peak, sum(piece.bytes for piece in spec.
 
 def measure() -> list[Figure]:
     """Return CPU and wall seconds, peak memory and size of the output of one process."""
-    base = os.environ.get("ISOBAR_BENCH")
-    if base:
-        return _measure(Path(base))
-    with tempfile.TemporaryDirectory() as folder:
-        return _measure(Path(folder))
+    with data_folder() as folder:
+        return _measure(folder)
 
 
 def _measure(folder: Path) -> list[Figure]:

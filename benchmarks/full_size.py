@@ -6,10 +6,8 @@ store 8 GB more (float16). ``ISOBAR_BENCH`` names a folder with 30 GB free; the 
 
 import calendar
 import datetime
-import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.table import Figure
+from benchmarks.table import Figure, data_folder
 from pipeline.contract.derived import DerivedSpec, Piece
 from pipeline.core.artifact import sha256
 
@@ -76,11 +74,8 @@ print(read, compute, total, store.rows("grid").row_bytes)
 
 def measure() -> list[Figure]:
     """Return peak memory and speed of building the store and of training on it."""
-    base = os.environ.get("ISOBAR_BENCH")
-    if base:
-        return _measure(Path(base))
-    with tempfile.TemporaryDirectory() as folder:
-        return _measure(Path(folder))
+    with data_folder() as folder:
+        return _measure(folder)
 
 
 def _measure(folder: Path) -> list[Figure]:

@@ -3,7 +3,9 @@
 import datetime
 import os
 import platform
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,17 @@ class Figure:
     against: str
     ratio: str
     command: str
+
+
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """Yield the folder of large made-up data: ``ISOBAR_BENCH``, kept and used again, else a temporary one."""
+    kept = os.environ.get("ISOBAR_BENCH")
+    if kept:
+        yield Path(kept)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def write_page(figures: Sequence[Figure]) -> None:

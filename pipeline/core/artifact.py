@@ -45,9 +45,9 @@ def writing(path: Path) -> Iterator[Path]:
     make_folder(path.parent)
     try:
         yield part
-        _flush(part)
+        flush(part)
         os.replace(part, path)
-        _flush_folder(path.parent)
+        flush(path.parent)  # a rename is durable only when its folder is flushed as well
     except OSError as error:
         _discard(part)
         fault = disk_fault(error, path)
@@ -59,16 +59,13 @@ def writing(path: Path) -> Iterator[Path]:
         raise
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Make a file's contents, or the renames in a folder, durable (fsync(2))."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-# A rename is durable only when its folder is flushed as well (fsync(2)).
-_flush_folder = _flush
 
 
 def _discard(path: Path) -> None:

@@ -55,6 +55,21 @@ def updating(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_held(path: Path) -> bool:
+    """Tell whether a process holds the lock of a file; the kernel frees it when its holder dies."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 @contextmanager
 def _held(folder: Path, name: str, kind: int) -> Iterator[None]:
     handle = _open(folder, name)

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from pipeline.core.errors import DONE, FAILED, INTERRUPTED, Interrupted, IsobarError
 from pipeline.core.interrupt import Interrupt
@@ -52,11 +54,40 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _run(command: Sequence[str], interrupt: Interrupt) -> int:
-    # A session of its own: Ctrl-C reaches the child once, through us, and not a second time from the terminal.
-    process = subprocess.Popen(
-        [sys.executable, *command], env={**os.environ, SERIES: "1"}, start_new_session=True, preexec_fn=die_with_parent
+def bound_to(parent: int) -> Callable[[], None]:
+    """Return what a child of ``parent`` does first, to die with it also where that died before the kernel was asked."""
+
+    def bind() -> None:
+        die_with_parent()
+        if os.getppid() != parent:
+            os._exit(INTERRUPTED)
+
+    return bind
+
+
+def start_program(
+    command: Sequence[str], variables: Mapping[str, str] = MappingProxyType({}), **streams: Any
+) -> subprocess.Popen[bytes]:
+    """Start a program of the suite (a Python file and its arguments) that dies with this process.
+
+    It has a session of its own: Ctrl-C reaches it once, through us, and not a second time from the terminal.
+
+    Args:
+        command: the file and what is typed.
+        variables: of its environment, beside ours.
+        streams: ``stdin``, ``stdout``, ``stderr`` as :class:`subprocess.Popen` takes them.
+    """
+    return subprocess.Popen(
+        [sys.executable, *command],
+        env={**os.environ, **variables, SERIES: "1"},
+        start_new_session=True,
+        preexec_fn=bound_to(os.getpid()),
+        **streams,
     )
+
+
+def _run(command: Sequence[str], interrupt: Interrupt) -> int:
+    process = start_program(command)
     told = False
     while (code := process.poll()) is None:
         if interrupt.requested() and not told:

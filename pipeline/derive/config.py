@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
 
+from pipeline.core.checks import utc_hours
 from pipeline.core.choose import near
 from pipeline.core.config import Section, runtime
 from pipeline.core.parts import PATTERN, Part
@@ -64,9 +65,7 @@ class DeriveConfig(Section):
     @field_validator("hours")
     @classmethod
     def _real_hours(cls, hours: list[int]) -> list[int]:
-        if any(not 0 <= hour <= 23 for hour in hours) or len(set(hours)) < len(hours):
-            raise ValueError(f"UTC hours are whole numbers from 0 to 23, each once; found {hours}")
-        return hours
+        return utc_hours(hours)
 
     @field_validator("parts")
     @classmethod

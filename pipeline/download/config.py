@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.core.checks import utc_hours
 from pipeline.core.config import Section, runtime
 from pipeline.core.parts import PATTERN, Part
 
@@ -32,7 +33,7 @@ class Row(Section):
     @field_validator("hours")
     @classmethod
     def _real_hours(cls, hours: list[int]) -> list[int]:
-        return checked_hours(hours)
+        return utc_hours(hours)
 
     @field_validator("levels")
     @classmethod
@@ -40,17 +41,6 @@ class Row(Section):
         if any(not 1 <= level <= 1100 for level in levels) or len(set(levels)) < len(levels):
             raise ValueError(f"pressure levels are whole hPa from 1 to 1100, each once; found {levels}")
         return levels
-
-
-def checked_hours(hours: list[int]) -> list[int]:
-    """Return ``hours`` if they are UTC hours.
-
-    Raises:
-        ValueError: they are not.
-    """
-    if any(not 0 <= hour <= 23 for hour in hours) or len(set(hours)) < len(hours):
-        raise ValueError(f"UTC hours are whole numbers from 0 to 23, each once; found {hours}")
-    return hours
 
 
 class DownloadConfig(Section):
@@ -96,7 +86,7 @@ class DownloadConfig(Section):
     @field_validator("hours")
     @classmethod
     def _real_hours(cls, hours: list[int]) -> list[int]:
-        return checked_hours(hours)
+        return utc_hours(hours)
 
     @field_validator("start")
     @classmethod

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.core.artifact import sha256
+from pipeline.core.artifact import flush, sha256
 from pipeline.core.errors import EnvironmentFault
 from pipeline.core.logs import log
 from pipeline.download.apart import check_safely
@@ -209,9 +209,9 @@ class Errand:
             self.change(state="passed", checked=entry)
         same = before and before["sha256"] == entry["sha256"] and self.target.is_file()
         if self.part.is_file() and not same:
-            _flush(self.part)
+            flush(self.part)
             os.replace(self.part, self.target)
-            _flush(self.folder)
+            flush(self.folder)
         self.shared.manifest.finish(self.name, entry)
         for left in self.folder.glob(f".{self.name}.*part*"):
             if left.is_file():
@@ -227,11 +227,3 @@ class Source(Protocol):
         Raises:
             GaveUp, Denied, Invalid, Refused, Stopped: it did not come.
         """
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

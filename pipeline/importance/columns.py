@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.core.choose import near
 from pipeline.core.errors import InputError, shorten
+from pipeline.core.times import zone
 from pipeline.importance import indicators as kinds
 from pipeline.importance.indicators import Floats
 from pipeline.importance.labels import local_times
-from pipeline.importance.sections import AverageConfig, FeaturesConfig
+from pipeline.importance.sections import (
+    AverageConfig,
+    ChangeConfig,
+    FeaturesConfig,
+    ReturnsConfig,
+    RsiConfig,
+    VolatilityConfig,
+)
 from pipeline.importance.series import DATASET, Series
-from pipeline.importance.sheet import TIMES, zone
+from pipeline.importance.sheet import TIMES
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class _Source:
             yield "" if name == close else f"{name}_", values
 
 
+_Steps = ReturnsConfig | ChangeConfig | VolatilityConfig | RsiConfig
 Derived = Iterator[tuple[str, Floats, int]]
 """Name, values and rows that a value is made of."""
 
@@ -95,18 +104,20 @@ def _derived(features: FeaturesConfig, source: _Source) -> Derived:
 
 def _moves(features: FeaturesConfig, source: _Source) -> Derived:
     families = features.indicators
-    if families.returns:
-        for prefix, x in source.each(families.returns.columns, "features.indicators.returns.columns"):
-            for rows in families.returns.periods:
-                yield f"{prefix}return_{rows}", kinds.log_return(x, rows), rows + 1
-    if families.change:
-        for prefix, x in source.each(families.change.columns, "features.indicators.change.columns"):
-            for rows in families.change.periods:
-                yield f"{prefix}change_{rows}", kinds.change(x, rows), rows + 1
-    if families.volatility:
-        for prefix, x in source.each(families.volatility.columns, "features.indicators.volatility.columns"):
-            for rows in families.volatility.periods:
-                yield f"{prefix}volatility_{rows}", kinds.volatility(x, rows), rows + 1
+    yield from _by_rows("returns", "return", families.returns, kinds.log_return, source)
+    yield from _by_rows("change", "change", families.change, kinds.change, source)
+    yield from _by_rows("volatility", "volatility", families.volatility, kinds.volatility, source)
+
+
+def _by_rows(
+    family: str, name: str, settings: _Steps | None, kind: Callable[[Floats, int], Floats], source: _Source
+) -> Derived:
+    """Yield what is computed from the steps between rows, for each column and each number of steps."""
+    if settings is None:
+        return
+    for prefix, x in source.each(settings.columns, f"features.indicators.{family}.columns"):
+        for rows in settings.periods:
+            yield f"{prefix}{name}_{rows}", kind(x, rows), rows + 1
 
 
 def _averages(kind: str, settings: AverageConfig | None, source: _Source) -> Derived:
@@ -120,10 +131,7 @@ def _averages(kind: str, settings: AverageConfig | None, source: _Source) -> Der
 
 def _oscillators(features: FeaturesConfig, source: _Source) -> Derived:
     families = features.indicators
-    if families.rsi:
-        for prefix, x in source.each(families.rsi.columns, "features.indicators.rsi.columns"):
-            for rows in families.rsi.periods:
-                yield f"{prefix}rsi_{rows}", kinds.rsi(x, rows), rows + 1
+    yield from _by_rows("rsi", "rsi", families.rsi, kinds.rsi, source)
     if families.bollinger:
         for prefix, x in source.each(families.bollinger.columns, "features.indicators.bollinger.columns"):
             for rows in families.bollinger.periods:

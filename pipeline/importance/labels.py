@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from pipeline.core import logs
 from pipeline.core.choose import near
 from pipeline.core.errors import InputError, shorten
+from pipeline.core.times import zone
 from pipeline.importance.config import ImportanceConfig
 from pipeline.importance.indicators import DAY, log_return
 from pipeline.importance.sections import RuleConfig
 from pipeline.importance.series import Series
-from pipeline.importance.sheet import NO_LABEL, microseconds, read_sheet, zone
+from pipeline.importance.sheet import NO_LABEL, microseconds, read_sheet
 
 Texts = NDArray[np.str_]
 _NAME = re.compile(

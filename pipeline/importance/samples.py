@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
+from pipeline.core.times import read_time, zone
 from pipeline.importance.columns import Column, candidate_columns
 from pipeline.importance.config import ImportanceConfig
 from pipeline.importance.indicators import lagged
 from pipeline.importance.labels import Texts, class_names, row_classes
 from pipeline.importance.series import Series, read_series
-from pipeline.importance.sheet import microseconds, read_time, zone
+from pipeline.importance.sheet import microseconds
 from pipeline.importance.windows import window_statistic
 
 Floats = NDArray[np.float64]

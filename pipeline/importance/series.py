@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.core import logs
 from pipeline.core.errors import InputError, shorten
+from pipeline.core.times import zone
 from pipeline.importance.config import ImportanceConfig
-from pipeline.importance.sheet import NO_LABEL, Sheet, read_sheet, zone
+from pipeline.importance.sheet import NO_LABEL, Sheet, read_sheet
 
 Floats = NDArray[np.float64]
 DATASET = "dataset_id"

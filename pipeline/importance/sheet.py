@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.choose import near
 from pipeline.core.errors import InputError, shorten
+from pipeline.core.times import read_time, to_utc
 
 TIMES = ("timestamp", "datetime", "date", "time")
 MISSING = ("", "na", "n/a", "nan", "null", "none")
@@ -133,30 +133,7 @@ def read_sheet(path: Path, setting: str) -> Sheet:
     return Sheet(path, header, tuple(line for line, _ in rows), tuple(cells for _, cells in rows))
 
 
-def read_time(text: str) -> datetime | None:
-    """Read a time as ISO 8601 or with dots or slashes in the date; ``None`` if it is none."""
-    dotted = re.fullmatch(r"(\d{4})[./](\d{1,2})[./](\d{1,2})(.*)", text)
-    plain = f"{dotted[1]}-{dotted[2]:0>2}-{dotted[3]:0>2}{dotted[4]}" if dotted else text
-    try:
-        return datetime.fromisoformat(plain)
-    except ValueError:
-        return None
-
-
 def microseconds(time: datetime, place: ZoneInfo) -> int:
     """Return a moment as microseconds of UTC since 1970; a time without a zone is one of ``place``."""
-    aware = time if time.tzinfo else time.replace(tzinfo=place)
-    step = aware.astimezone(UTC).replace(tzinfo=None) - _EPOCH
+    step = to_utc(time, place) - _EPOCH
     return (step.days * 86400 + step.seconds) * 1_000_000 + step.microseconds
-
-
-def zone(name: str, setting: str) -> ZoneInfo:
-    """Return a time zone by its IANA name.
-
-    Raises:
-        InputError: there is no such zone.
-    """
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise InputError(f"{setting}: no time zone {name!r}; use an IANA name such as UTC or Asia/Tokyo") from None

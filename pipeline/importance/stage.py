@@ -13,12 +13,12 @@ from pipeline.core.errors import InputError
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.logs import log
 from pipeline.core.run import RunFolder, newest, run_folder
+from pipeline.core.times import zone
 from pipeline.importance.analysis import work
 from pipeline.importance.config import FORMAT, ImportanceConfig
 from pipeline.importance.folds import make_folds
 from pipeline.importance.samples import load_samples
 from pipeline.importance.series import data_paths
-from pipeline.importance.sheet import zone
 from pipeline.importance.tables import features_csv, importance_csv
 from pipeline.importance.update import Updated, advice, update_config
 

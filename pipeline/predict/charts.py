@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from pipeline.contract.store import InputSpec
 from pipeline.core.errors import InputError, shorten
 from pipeline.core.logs import log
+from pipeline.core.times import read_time, to_utc, zone
 from pipeline.predict.config import PredictConfig
 from pipeline.predict.finished import FinishedRun
 from pipeline.predict.given import Given
 from pipeline.predict.samples import Piece, Samples, plain_piece
-from pipeline.store.images.names import EXPECTED, Name, parse_name, read_time, to_utc, zone
+from pipeline.store.images.names import EXPECTED, Name, parse_name
 from pipeline.store.images.pixels import BrokenImage, Fit, decode, fit_of, read_bytes
 from pipeline.store.images.series import microseconds, read_series
 from pipeline.store.images.table import csv_rows

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from pipeline.core.checks import utc_hours
 from pipeline.core.config import Section
 
 FORMAT = 1
@@ -55,6 +56,4 @@ class PredictConfig(Section):
     @field_validator("hours")
     @classmethod
     def _real_hours(cls, hours: list[int]) -> list[int]:
-        if any(not 0 <= hour <= 23 for hour in hours) or len(set(hours)) < len(hours):
-            raise ValueError(f"UTC hours are whole numbers from 0 to 23, each once; found {hours}")
-        return hours
+        return utc_hours(hours)

@@ -55,9 +55,8 @@ def write_small_files(folder: Path, content: Content, moments: Moments, scales: 
     """Write targets, index, moments and scale; ``scales`` is ``{input: {fold: moments over its training days}}``."""
     _write_npy(folder / "target.npy", content.labels.target)
     write_text(folder / "index.csv", _index(content))
-    with writing(folder / "moments.npz") as part, part.open("wb") as stream:
-        np.savez(stream, count=moments.count, mean=moments.mean, squares=moments.squares)
-    folds = {fold: {name: _scale(of_fold[fold]) for name, of_fold in scales.items()} for fold in content.folds}
+    moments.write(folder / "moments.npz")
+    folds = {fold: {name: of_fold[fold].described() for name, of_fold in scales.items()} for fold in content.folds}
     write_json(folder / "scale.json", {"folds": folds})
 
 
@@ -107,14 +106,6 @@ def _grid_spec(content: Content, moments: Moments) -> InputSpec:
         missing=missing,
         masked=content.config.mask_missing and bool(missing),
     )
-
-
-def _scale(moments: Moments) -> dict[str, list[float]]:
-    return {
-        "mean": moments.mean.tolist(),
-        "std": moments.std.tolist(),
-        "count": moments.count.astype(np.int64).tolist(),
-    }
 
 
 def _index(content: Content) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.artifact import writing
 from pipeline.core.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -33,6 +35,19 @@ class Moments:
         """The population standard deviation; NaN where nothing was valid."""
         variance = np.divide(self.squares, self.count, out=np.full_like(self.squares, np.nan), where=self.count > 0)
         return np.sqrt(variance)
+
+    def described(self) -> dict[str, list[float]]:
+        """Return mean, standard deviation and count as ``scale.json`` has them."""
+        return {
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+            "count": self.count.astype(np.int64).tolist(),
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the three arrays as ``.npz``."""
+        with writing(path) as part, part.open("wb") as stream:
+            np.savez(stream, count=self.count, mean=self.mean, squares=self.squares)
 
     def stacked(self) -> Floats:
         """Return the three arrays as one, 3 × shape."""

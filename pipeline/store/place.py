@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.contract.store import StoreSpec, load_store_spec
 from pipeline.core import logs
-from pipeline.core.artifact import check_files, read_json, write_json
+from pipeline.core.artifact import check_files, flush, read_json, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.lock import exclusive
 
@@ -48,7 +48,7 @@ def grow(folder: Path, version: str, fill: Callable[[Path], None]) -> StoreSpec:
             fill(part)
         shutil.rmtree(part / PROGRESS, ignore_errors=True)
         os.replace(part, folder)
-        _sync(folder.parent)
+        flush(folder.parent)
         # The lock goes last: until the rename whoever opens it finds it held.
         (folder / ".lock").unlink(missing_ok=True)
     return load_store_spec(folder)
@@ -68,15 +68,6 @@ def _whole(part: Path, version: str) -> bool:
             entry.unlink()
     write_json(note, {"version": version})
     return False
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename in ``folder`` durable (fsync(2))."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def outcome(done: str, folder: Path, spec: StoreSpec) -> str:

@@ -20,7 +20,7 @@ from pipeline.core import logs
 from pipeline.core.artifact import read_json, write_json
 from pipeline.core.errors import FAILED, INTERRUPTED, EnvironmentFault, IsobarError
 from pipeline.core.interrupt import Interrupt
-from pipeline.core.programs import die_with_parent
+from pipeline.core.programs import bound_to
 from pipeline.submit import slurm
 from pipeline.submit.process import alive, here, identity, machine
 from pipeline.submit.ticket import BEAT_SECONDS, Task, Ticket, jobs_folder, stamp
@@ -73,7 +73,7 @@ class _Attempt:
                 cwd=place,
                 env={**os.environ, **variables},
                 stdin=subprocess.DEVNULL,
-                preexec_fn=die_with_parent,
+                preexec_fn=bound_to(os.getpid()),
             )
         except OSError as error:
             logs.log.error("%s: cannot be started: %s", command[0], error.strerror)

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from typing import Generic, TypeVar
 from pipeline.core.artifact import make_folder
 from pipeline.core.errors import DONE, INTERRUPTED, disk_fault
 from pipeline.core.interrupt import Interrupt
-from pipeline.core.programs import SERIES, die_with_parent
+from pipeline.core.programs import start_program
 
 _POLL_SECONDS = 0.05
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?:[A-Z]+ | )")
@@ -55,25 +54,12 @@ class _Work(Generic[T]):
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        parent = os.getpid()
-
-        def bind() -> None:
-            die_with_parent()
-            if os.getppid() != parent:  # it died before the kernel was asked
-                os._exit(INTERRUPTED)
-
         command = self.task.commands[self._next]
         try:
             make_folder(self.task.log.parent)
             with self.task.log.open("ab" if self._next else "wb") as stream:
-                return subprocess.Popen(
-                    [sys.executable, *command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=stream,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **self._variables, SERIES: "1"},
-                    start_new_session=True,
-                    preexec_fn=bind,
+                return start_program(
+                    command, self._variables, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
                 )
         except OSError as error:
             raise disk_fault(error, self.task.log) or error from error

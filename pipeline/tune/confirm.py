@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from pipeline.core.artifact import read_json, write_json
 from pipeline.core.errors import EnvironmentFault, Interrupted, IsobarError
-from pipeline.core.lock import updating
+from pipeline.core.lock import is_held, updating
 from pipeline.core.logs import event, log
 from pipeline.core.run import RunFolder
 from pipeline.tune.experiment import Base
@@ -92,17 +90,7 @@ def confirm(study: Study, trainer: Trainer) -> None:
 
 def _in_use(run: RunFolder) -> bool:
     """Tell whether another worker holds a run's folder."""
-    try:
-        handle = os.open(run.path / ".lock", os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return is_held(run.path / ".lock")
 
 
 def confirmed(study: Study) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pipeline.core.errors import DONE, INTERRUPTED, Interrupted
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.logs import log
-from pipeline.core.programs import SERIES, ProgramFailed, die_with_parent
+from pipeline.core.programs import ProgramFailed, start_program
 from pipeline.tune.plan import Plan
 
 _POLL_SECONDS = 0.05
@@ -32,13 +31,7 @@ class _Crew:
     """Exit code of the first that failed."""
 
     def start(self, number: int) -> None:
-        # Sessions of their own: Ctrl-C reaches the workers once, through us.
-        self.at_work[number] = subprocess.Popen(
-            [sys.executable, *self.command(number)],
-            env={**os.environ, SERIES: "1", "OMP_NUM_THREADS": str(self.threads)},
-            start_new_session=True,
-            preexec_fn=die_with_parent,
-        )
+        self.at_work[number] = start_program(self.command(number), {"OMP_NUM_THREADS": str(self.threads)})
 
     def replace(self, number: int) -> None:
         self.kills += 1

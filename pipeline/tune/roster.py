@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from pipeline.core.artifact import make_folder
+from pipeline.core.lock import is_held
 
 _BEAT_SECONDS = 10.0
 _SILENT_SECONDS = 90.0
@@ -23,21 +24,7 @@ WORKERS = "workers"
 
 def at_work(study: Path) -> int:
     """Return how many workers of a study live, for somebody who is none."""
-    return sum(_held(path) or _heard(path) for path in (study / WORKERS).glob("*.lock"))
-
-
-def _held(path: Path) -> bool:
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return sum(is_held(path) or _heard(path) for path in (study / WORKERS).glob("*.lock"))
 
 
 def _heard(path: Path) -> bool:
@@ -76,7 +63,7 @@ class Roster:
             return True
         if not self._file(worker).exists():
             return False
-        return _held(self._file(worker)) or (not self._is_here(worker) and self._silence(worker) < _SILENT_SECONDS)
+        return is_held(self._file(worker)) or (not self._is_here(worker) and self._silence(worker) < _SILENT_SECONDS)
 
     def forget(self, worker: str | None) -> None:
         """Remove the file of a dead worker."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 import traceback
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from pipeline.contract.store import Store
-from pipeline.core.artifact import make_folder, read_json
+from pipeline.core.artifact import read_json
 from pipeline.core.errors import EnvironmentFault, InputError, Interrupted
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.logs import event, log
@@ -47,7 +46,7 @@ class Trainer:
             IsobarError: as the train stage says.
         """
         if run.status != "done":
-            self._begin(run, experiment)
+            run.begin(self.plan.ground.dump(experiment))
             folder = experiment.store_folder()
             if folder not in self.stores:
                 if not (folder / "store.json").exists():
@@ -59,16 +58,6 @@ class Trainer:
                     opened=self.stores[folder],
                 )  # fmt: skip
         return read_json(run.path / "history.json")
-
-    def _begin(self, run: RunFolder, experiment: Base) -> None:
-        """Make the run's folder; the list of packages, which takes as long as a short trial, is the study's."""
-        listed = self.plan.folder / "env.txt"
-        if listed.exists() and not (run.path / "env.txt").exists():
-            make_folder(run.path)
-            shutil.copyfile(listed, run.path / "env.txt")
-        run.begin(self.plan.ground.dump(experiment))
-        if not listed.exists():
-            shutil.copyfile(run.path / "env.txt", listed)
 
 
 @contextmanager

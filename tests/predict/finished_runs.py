@@ -99,20 +99,6 @@ def say(
     return predict(PredictConfig.model_validate(config), chosen, interrupt or Interrupt())
 
 
-class StopAfter(Interrupt):
-    """Asks for a stop when it was looked at so many times."""
-
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self.left = looks
-
-    def requested(self) -> bool:
-        self.left -= 1
-        if self.left < 0:
-            self.reason = "the test"
-        return super().requested()
-
-
 def report(output: Path) -> dict[str, Any]:
     """Return the report beside an output."""
     found: dict[str, Any] = json.loads(output.with_name(output.name + ".about.json").read_text())

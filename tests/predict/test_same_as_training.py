@@ -12,7 +12,8 @@ import xarray as xr
 
 from pipeline.core.errors import Interrupted
 from pipeline.predict import charts as charts_module
-from tests.predict.finished_runs import MAPS, TRAIN, Made, StopAfter, finish, opened, report, say
+from tests.predict.finished_runs import MAPS, TRAIN, Made, finish, opened, report, say
+from tests.stopping import StopAt
 
 ROUNDING = 1e-6
 """Of probabilities: batches of another make-up may sum a convolution in another order (float32, 1e-7 of a logit)."""
@@ -170,7 +171,7 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(maps: Made, tmp_path: Path
     whole = say(maps.opened, [raw], tmp_path / "whole.csv", batch_size=16).output.read_bytes()
     output = tmp_path / "out.csv"
     with pytest.raises(Interrupted, match="run the same command again"):
-        say(maps.opened, [raw], output, StopAfter(looks), batch_size=16)
+        say(maps.opened, [raw], output, StopAt(looks + 1), batch_size=16)
     assert not output.exists()
     (journal,) = [*(tmp_path / ".out.csv.work").glob("*.f32"), None][:1]
     if journal is not None:  # as a kill inside a write leaves it, and a bad disk

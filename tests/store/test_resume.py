@@ -19,44 +19,27 @@ from pipeline.core.lock import exclusive
 from pipeline.store import arrays, passes, stage
 from pipeline.store.arrays import ArrayWriter
 from pipeline.store.stage import build_store
+from tests.stopping import StopAt
 from tests.store.conftest import World, config
 
 SETTINGS = config(dtype="float16")
 # Kills itself with SIGKILL at the n-th event that a crash could fall on: the write of a block, of a journal entry,
 # of a small file, or a rename.
 KILLED = """
-import os, signal, sys
+import os, sys
 from pathlib import Path
 from pipeline.core.interrupt import Interrupt
 from pipeline.store import arrays, passes
 from pipeline.store.stage import build_store
+from tests.store import killing
 from tests.store.conftest import config
-
-left = int(sys.argv[3])
-
-def count(function, half=None):
-    def counted(*arguments):
-        global left
-        left -= 1
-        if left == 0:
-            if half:
-                half(*arguments)
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments)
-    return counted
-
-def half_written(file, data, position):
-    os.pwrite(file, data[: len(data) // 2], position)
-
-def half_noted(journal, part):
-    with journal._path.open("ab") as stream:
-        stream.write(part.tobytes()[: part.nbytes // 2])
+from tests.store.killing import count, half_noted, half_written
 
 arrays._pwrite = count(arrays._pwrite, half_written)
 passes.Journal.add = count(passes.Journal.add, half_noted)
 os.replace = count(os.replace)
 build_store(config(dtype="float16"), Path(sys.argv[1]), Path(sys.argv[2]), "made_up", Interrupt())
-print("events left:", left)
+print("events left:", killing.left)
 """
 
 
@@ -119,20 +102,6 @@ def test_a_build_killed_at_its_last_steps_ends_with_the_same_bytes(
         build(world, again)
         assert checksums(again) == whole
     assert checksums(folder) == whole
-
-
-class StopAt(Interrupt):
-    """Asks for a stop at the n-th look."""
-
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self._looks = looks
-
-    def requested(self) -> bool:
-        self._looks -= 1
-        if self._looks == 0:
-            self.reason = "SIGTERM"
-        return super().requested()
 
 
 def test_a_build_stopped_after_every_few_months_ends_with_the_same_bytes(

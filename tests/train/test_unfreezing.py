@@ -23,6 +23,7 @@ from pipeline.train.engine import Parts, fit
 from pipeline.train.stage import train
 from pipeline.train.stages import stages
 from pipeline.train.unfreezing import Unfreezing
+from tests.stopping import StopAt
 from tests.train.training import STAGED, Watcher, config, run_of, same, trained, write_small
 
 EPOCHS = 5
@@ -125,20 +126,6 @@ def test_the_state_of_running_groups_goes_on(store: Store) -> None:
 RESUMED = {"ema": {"decay": 0.9}, "gradients": {"enabled": True}}
 
 
-class Stop(Interrupt):
-    """Asks for a stop at the given step."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__()
-        self.left = step
-
-    def requested(self) -> bool:
-        self.left -= 1
-        if self.left == 0:
-            self.reason = "test"
-        return super().requested()
-
-
 @pytest.fixture(scope="module")
 def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_of(settings(**RESUMED), folder, tmp_path_factory.mktemp("whole") / "run")[0].path
@@ -152,7 +139,7 @@ def test_stopped_in_any_stage_it_ends_with_the_same_bytes(
     run = RunFolder(tmp_path / "cut")
     run.begin("x: 1\n")
     with pytest.raises(Interrupted):
-        train(settings(**RESUMED), folder, run, Stop(stop_after))
+        train(settings(**RESUMED), folder, run, StopAt(stop_after))
     train(settings(**RESUMED), folder, run, Interrupt())
     for name in ("model.pt", "predictions_val.npz", "metrics.csv", "gradient_trace.csv"):
         assert (run.path / name).read_bytes() == (whole / name).read_bytes(), name

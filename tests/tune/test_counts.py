@@ -28,19 +28,20 @@ def history_of(experiment: Any) -> dict[str, Any]:
     return {"epochs": entries, "best_epoch": len(entries)}
 
 
+def report_only(self: Trainer, experiment: Any, run: Any, after_epoch: Any) -> dict[str, Any]:
+    """Report the epochs of a training as the loop does, and train nothing."""
+    history = history_of(experiment)
+    for number in range(1, len(history["epochs"]) + 1):
+        progress = type("P", (), {"history": history["epochs"][:number], "epoch": number})()
+        progress.finished = number == len(history["epochs"])
+        after_epoch(progress)
+    return history
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have trials take no time: epochs are reported as the loop does, nothing is trained."""
-
-    def train(self: Trainer, experiment: Any, run: Any, after_epoch: Any) -> dict[str, Any]:
-        history = history_of(experiment)
-        for number in range(1, len(history["epochs"]) + 1):
-            progress = type("P", (), {"history": history["epochs"][:number], "epoch": number})()
-            progress.finished = number == len(history["epochs"])
-            after_epoch(progress)
-        return history
-
-    monkeypatch.setattr(Trainer, "train", train)
+    monkeypatch.setattr(Trainer, "train", report_only)
 
 
 def states(plan: Plan) -> list[str]:

@@ -29,7 +29,7 @@ from tests.dialects.pictures import write_photos
 from tests.dialects.test_training import EXAMPLES, run
 from tests.train.stores import marked_images
 from tests.tune.small import ground, write
-from tests.tune.test_counts import SPACE, history_of
+from tests.tune.test_counts import SPACE, report_only
 from tests.tune.test_optimized import store_of_images
 
 LR = {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}
@@ -98,12 +98,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], Non
     def train(self: Trainer, experiment: Any, run: Any, after_epoch: Any) -> dict[str, Any]:
         for do in before:
             do()
-        history = history_of(experiment)
-        for number in range(1, len(history["epochs"]) + 1):
-            progress = type("P", (), {"history": history["epochs"][:number], "epoch": number})()
-            progress.finished = number == len(history["epochs"])
-            after_epoch(progress)
-        return history
+        return report_only(self, experiment, run, after_epoch)
 
     monkeypatch.setattr(Trainer, "train", train)
     return before.append

@@ -59,14 +59,12 @@ def write_files(
         with writing(folder / name) as part, part.open("wb") as stream:
             np.save(stream, values)
     write_text(folder / "index.csv", _index(content))
-    moments = decoded.moments
-    with writing(folder / "moments.npz") as part, part.open("wb") as stream:
-        np.savez(stream, count=moments.count, mean=moments.mean, squares=moments.squares)
+    decoded.moments.write(folder / "moments.npz")
     folds = {}
     for fold in content.folds:
-        folds[fold] = {IMAGE: _scale(merge(moments, content.training(fold)))}
+        folds[fold] = {IMAGE: merge(decoded.moments, content.training(fold)).described()}
         if scales:
-            folds[fold][SERIES] = _scale(scales[fold])
+            folds[fold][SERIES] = scales[fold].described()
     write_json(folder / "scale.json", {"folds": folds})
     return described | describe_files(folder, ["target.npy", "sha256.npy", "index.csv", "moments.npz", "scale.json"])
 
@@ -116,14 +114,6 @@ def _write_series(path: Path, content: Content, scales: Mapping[str, Moments]) -
         return writer.describe()
     finally:
         writer.close()
-
-
-def _scale(moments: Moments) -> dict[str, list[float]]:
-    return {
-        "mean": moments.mean.tolist(),
-        "std": moments.std.tolist(),
-        "count": moments.count.astype(np.int64).tolist(),
-    }
 
 
 def _index(content: Content) -> str:

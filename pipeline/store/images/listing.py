@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 from pipeline.contract.store import SPLITS
 from pipeline.core import logs
 from pipeline.core.errors import InputError, shorten
+from pipeline.core.times import to_utc, zone
 from pipeline.store.images.classes import refuse_mixed_numbers
-from pipeline.store.images.names import EXPECTED, Name, bars_of, parse_name, to_utc, zone
+from pipeline.store.images.names import EXPECTED, Name, bars_of, parse_name
 from pipeline.store.images.pictures import SUFFIXES, Listing, Picture
 from pipeline.store.images.table import read_table
 from pipeline.store.sections.images import ImagesConfig

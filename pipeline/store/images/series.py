@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.core import logs
 from pipeline.core.choose import near
 from pipeline.core.errors import InputError, shorten
-from pipeline.store.images.names import read_time, to_utc, zone
+from pipeline.core.times import read_time, to_utc, zone
 from pipeline.store.images.table import csv_rows
 from pipeline.store.sections.series import SeriesConfig
 

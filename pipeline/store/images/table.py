@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from pipeline.contract.store import SPLITS
 from pipeline.core.choose import near
 from pipeline.core.errors import InputError
-from pipeline.store.images.names import read_time, to_utc, zone
+from pipeline.core.times import read_time, to_utc, zone
 from pipeline.store.images.pictures import SUFFIXES, Picture
 from pipeline.store.sections.images import ImagesConfig
 

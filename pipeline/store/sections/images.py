@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.core.checks import once
 from pipeline.core.config import Section, one_of, runtime
 
 Side = Annotated[int, Field(ge=8, le=8192)]
@@ -58,10 +59,7 @@ class ImagesConfig(Section):
     @field_validator("datasets")
     @classmethod
     def _once(cls, folders: list[str]) -> list[str]:
-        repeated = sorted({folder for folder in folders if folders.count(folder) > 1})
-        if repeated:
-            raise ValueError(f"{', '.join(repeated)} written twice; keep one")
-        return folders
+        return once(folders)
 
     @model_validator(mode="after")
     def _one_source(self) -> ImagesConfig:

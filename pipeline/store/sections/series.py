@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.core.checks import once
 from pipeline.core.config import Section
 
 Duration = Annotated[str, Field(pattern=r"^\d+ ?(min|m|h|d|w)$")]
@@ -38,10 +39,7 @@ class SeriesConfig(Section):
     @field_validator("files", "feature_columns")
     @classmethod
     def _once(cls, names: list[str]) -> list[str]:
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"{', '.join(repeated)} written twice; keep one")
-        return names
+        return once(names)
 
     @model_validator(mode="after")
     def _no_future(self) -> SeriesConfig:

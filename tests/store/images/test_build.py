@@ -10,11 +10,11 @@ from pipeline.contract.pointer import image_store_version
 from pipeline.contract.store import Rows, Store
 from pipeline.core.artifact import check_files, read_json, sha256
 from pipeline.core.errors import EnvironmentFault, InputError
-from pipeline.core.interrupt import Interrupt
 from pipeline.store.config import StoreConfig, image_pointer
 from pipeline.store.images import decode as decoding
 from pipeline.store.images import stage
 from pipeline.store.images.preflight import table
+from tests.stopping import StopAt
 from tests.store.images.made_up_images import (
     CLASSES,
     build,
@@ -428,20 +428,6 @@ def test_a_window_of_the_real_series_that_includes_the_day_itself_raises_the_sco
 
 
 # --- stopped and killed ----------------------------------------------------------------------------------------------
-
-
-class StopAt(Interrupt):
-    """Asks for a stop at the n-th look."""
-
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self._looks = looks
-
-    def requested(self) -> bool:
-        self._looks -= 1
-        if self._looks == 0:
-            self.reason = "SIGTERM"
-        return super().requested()
 
 
 def test_finished_blocks_are_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,33 +14,15 @@ from tests.store.images.made_up_images import build, name_of, settings, write_ch
 # Kills itself with SIGKILL at the n-th event that a crash could fall on: the write of a block of pixels or windows, of
 # a journal entry, the cut of skipped rows, or a rename.
 KILLED = """
-import os, signal, sys
+import os, sys
 from pathlib import Path
 from pipeline.store import arrays
 from pipeline.store.images import decode as decoding
 from pipeline.store.journal import Journal
+from tests.store import killing
 from tests.store.images.made_up_images import build
 from tests.store.images.test_kills import BLOCK, SETTINGS
-
-left = int(sys.argv[2])
-
-def count(function, half=None):
-    def counted(*arguments):
-        global left
-        left -= 1
-        if left == 0:
-            if half:
-                half(*arguments)
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments)
-    return counted
-
-def half_written(file, data, position):
-    os.pwrite(file, data[: len(data) // 2], position)
-
-def half_noted(journal, part):
-    with journal._path.open("ab") as stream:
-        stream.write(part.tobytes()[: part.nbytes // 2])
+from tests.store.killing import count, half_noted, half_written
 
 def half_cut(path, shape, rows):
     os.truncate(path, path.stat().st_size - 1000)
@@ -51,7 +33,7 @@ Journal.add = count(Journal.add, half_noted)
 decoding._shrink = count(decoding._shrink, half_cut)
 os.replace = count(os.replace)
 build(Path(sys.argv[1]), SETTINGS)
-print("events left:", left)
+print("events left:", killing.left)
 """
 BLOCK = 16 * 3 * 16 * 24
 SETTINGS = settings(

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
+from pipeline.core.times import read_time
 from pipeline.store.images.content import read_content
 from pipeline.store.images.listing import list_images
-from pipeline.store.images.names import bars_of, parse_name, read_time
+from pipeline.store.images.names import bars_of, parse_name
 from pipeline.store.images.pictures import Listing
 from pipeline.store.sections.images import ImagesConfig
 from tests.store.images.made_up_images import CLASSES, name_of, pixels, save, settings, write_charts
