@@ -9,6 +9,7 @@ import pytest
 from pipeline.contract.predictions import load_split
 from pipeline.contract.scores import best_cut
 from pipeline.core.errors import InputError
+from pipeline.predict import ensemble
 from pipeline.predict.ensemble import join, mixture_weights
 from tests.predict.finished_runs import MAPS, TRAIN, Made, finish, report, say
 
@@ -64,6 +65,22 @@ def test_mixture_weights_find_the_best_component() -> None:
     # The stationary point: every component that is used has a mean responsibility of its weight.
     share = weights[:, None] * likelihood
     np.testing.assert_allclose((share / share.sum(axis=0)).mean(axis=1), weights, atol=1e-6)
+
+
+def test_a_weak_run_hardly_counts_and_equal_ones_stay_equal() -> None:
+    generator = np.random.default_rng(1)
+    chance = generator.normal(-2.5, 2.0, (360, 3))  # as of a rare class: most days are clear to everybody
+    happened = generator.random((360, 3)) < 1 / (1 + np.exp(-chance))
+
+    def said(noise: float) -> np.ndarray:
+        return 1 / (1 + np.exp(-(chance + noise * generator.standard_normal(chance.shape))))
+
+    def weights(*noises: float) -> np.ndarray:
+        parts = np.stack([said(noise) for noise in noises])
+        return mixture_weights(np.where(happened, parts, 1 - parts), ensemble._PRIOR)
+
+    assert (weights(0.2, 4.0)[0] > 0.75).all()
+    assert (np.abs(weights(1.0, 1.0)[0] - 0.5) < 0.25).all()
 
 
 def test_one_class_of_many(charts: Made, both: Made, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.core.interrupt import Interrupt
 from pipeline.predict.config import PredictConfig
+from pipeline.predict.maps import _advice
 from pipeline.predict.output import format_of
 from pipeline.predict.stage import predict
 from pipeline.predict.words import options
@@ -45,9 +46,18 @@ def test_maps_of_another_grid(maps: Made, tmp_path: Path) -> None:
     text = refused(maps, [tmp_path / "raw"], tmp_path)
     assert "latitudes 17 from 55 to 15 every 2.5 and longitudes 9 from 115 to 155 every 5" in text
     assert "was trained on latitudes 9 from 55 to 15 every 5 and longitudes 9 from 115 to 155 every 5" in text
-    assert text.endswith("cut it out: cdo sellonlatbox,115,155,15,55 in.nc out.nc")
+    assert "cutting does not help" in text
     assert not list(tmp_path.rglob("*.nc.part"))
     assert not list((tmp_path / ".out.csv.work").glob("derived*"))  # refused before anything is derived
+
+
+def test_cutting_is_advised_where_it_helps() -> None:
+    wanted = (55.0, 50.0, 45.0), (115.0, 120.0)
+    larger = (60.0, 55.0, 50.0, 45.0, 40.0), (110.0, 115.0, 120.0, 125.0)
+    assert _advice(wanted, larger, 1) == ", or cut it out: cdo sellonlatbox,115,120,45,55 in.nc out.nc"
+    finer = tuple(np.arange(60.0, 39.0, -2.5).tolist()), larger[1]
+    for other in (finer, (larger[0][:2], larger[1]), ((61.0, 56.0, 51.0, 46.0), larger[1])):
+        assert "cutting does not help" in _advice(wanted, other, 1)
 
 
 def test_maps_of_another_grid_without_knowing_ours(maps: Made, tmp_path: Path) -> None:
