@@ -175,7 +175,12 @@ transfer() { # runs rsync once, with the shell command of the link as $1
       [ -n "$dry" ] || mkdir -p "$here_local"
       for name in ${only[@]+"${only[@]}"}; do from+=("$host:$(literal "$path/./$name")"); done
       if [ ${#only[@]} -gt 0 ]; then options+=(-R); else from=("$host:$(literal "$path/")"); fi
-      rsync "${options[@]}" -e "$1" "${from[@]}" "$here_local/" ;;
+      rsync "${options[@]}" -e "$1" "${from[@]}" "$here_local/" || return
+      # The pages of results lie beside the experiments; they may not be there yet.
+      if [ ${#only[@]} -gt 0 ] && [ -z "$dry" ]; then
+        rsync -rltuz -s -8 -R --ignore-missing-args --timeout=300 "--exclude=.lock*" -e "$1" \
+          "$host:$(literal "$path/./index.html")" "$host:$(literal "$path/./.site")" "$here_local/"
+      fi ;;
     push)
       for name in ${only[@]+"${only[@]}"}; do from+=("$here_local/./$name"); done
       if [ ${#only[@]} -gt 0 ]; then options+=(-R); else from=("$here_local/"); fi
@@ -193,22 +198,32 @@ fi
 
 # --- do it; a cut link is taken up again ---------------------------------------------------------------------------------
 
+aloud() { # passes its input on and shows it; /dev/stderr cannot be opened under systemd and sudo, where it is a socket or not ours
+  local line
+  while IFS= read -r line || [ -n "$line" ]; do
+    printf '%s\n' "$line" >&2
+    printf '%s\n' "$line"
+  done
+}
+
 trap 'say "stopped; the same command goes on"; exit 75' INT TERM
 exec 3>&1
 try=1
 while :; do
   code=0
-  notes="$(transfer "$link" 2>&1 >&3 3>&- | tee -a /dev/stderr)" || code=$?
+  notes="$(transfer "$link" 2>&1 >&3 3>&- | aloud)" || code=$?
   case "$code" in
     0 | 24) break ;; # 24: a job replaced or deleted a file meanwhile
-    10 | 12 | 30 | 35) ;;
-    255)
-      # ssh itself failed: before anything came it was refused (name, key, password), later it was cut.
+    10 | 12 | 30 | 35 | 255)
+      # Nothing came at the first try: refused (name, key, password), or no way there. Later on it is the cut that lasts.
+      # rsync's code does not tell: whether it ends with 12 or with that of ssh is a race.
       case "$notes" in
-        *"(0 bytes received so far)"*) say "no connection to $host (see above)"; exit 1 ;;
-        *"bytes received so far)"*) ;;
-        *) say "no connection to $host (see above)"; exit 1 ;;
-      esac ;;
+        *"rsync: command not found"* | *"rsync: not found"*) say "rsync is missing on $host"; exit 1 ;;
+        *"(0 bytes received so far)"*) came="" ;;
+        *"bytes received so far)"*) came=yes ;;
+        *) if [ "$code" = 255 ]; then came=""; else came=yes; fi ;;
+      esac
+      if [ -z "$came" ] && [ "$try" = 1 ]; then say "no connection to $host (see above)"; exit 1; fi ;;
     20) exit 75 ;;
     23) say "not everything could be transferred (see above); what lies there: sync_results.sh list${server:+ $server}"; exit 1 ;;
     127) say "rsync is missing on $host"; exit 1 ;;
@@ -230,5 +245,6 @@ page="$here_local/index.html"
 if [ -f "$page" ]; then say "look at $page"; else say "done; look at $here_local"; fi
 if [ -n "$open" ]; then
   [ -f "$page" ] || page="$here_local"
-  if command -v open > /dev/null; then open "$page"; else xdg-open "$page"; fi
+  if command -v xdg-open > /dev/null; then opener=xdg-open; else opener=open; fi
+  "$opener" "$page" > /dev/null 2>&1 || say "no browser could be started here; open it yourself"
 fi

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.contract.predictions import Decisions, Predictions
 from pipeline.contract.scores import (
@@ -20,9 +21,10 @@ from pipeline.contract.scores import (
     one_hot,
 )
 from pipeline.evaluate.baselines import Forecast
-from pipeline.evaluate.bootstrap import ap_resamples, draw, f1_resamples, interval, macro_resamples
+from pipeline.evaluate.bootstrap import Draws, ap_resamples, draw, f1_resamples, interval, macro_resamples
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.metrics import Flags, by_kind, classification_report, day_scores, micro_f1
+from pipeline.evaluate.subscores import subscores
 
 COMPARED = ("map", "macro_f1", "macro_f1_excluding", "micro_f1")
 
@@ -68,8 +70,20 @@ def make_case(predictions: Predictions, decisions: Decisions, exclude: list[str]
     )
 
 
-def judge(case: Case, decisions: Decisions, baselines: dict[str, Forecast], config: EvaluateConfig) -> dict[str, Any]:
-    """Return the scores of one split as JSON values; ``None`` stands for what could not be measured."""
+def judge(
+    case: Case, decisions: Decisions, baselines: dict[str, Forecast], config: EvaluateConfig, trained: NDArray[Any]
+) -> dict[str, Any]:
+    """Return the scores of one split as JSON values; ``None`` stands for what could not be measured.
+
+    Args:
+        case: the split.
+        decisions: calibration and thresholds.
+        baselines: what else could have been said.
+        config: the settings.
+        trained: K, on how many training samples each class occurs.
+    """
+    block = config.block_days if case.predictions.dated else 1
+    draws = draw(case.predictions.days, block, config.bootstrap, config.seed)
     model, others = compared(case, case.model), {name: compared(case, value) for name, value in baselines.items()}
     best = {key: max(others, key=lambda name: _known(others[name][key])) for key in COMPARED}
     return {
@@ -81,7 +95,8 @@ def judge(case: Case, decisions: Decisions, baselines: dict[str, Forecast], conf
         "baselines": {name: {**scores, **_baseline_classes(case, baselines[name])} for name, scores in others.items()},
         "best_baseline": best,
         "uplift": {key: model[key] - others[best[key]][key] for key in COMPARED},
-        "intervals": _intervals(case, baselines, best, config),
+        "intervals": _intervals(case, baselines, best, config, draws),
+        "subscores": subscores(case.predictions, case.chosen, case.score, trained, draws, config.confidence),
     }
 
 
@@ -164,11 +179,10 @@ def _baseline_classes(case: Case, forecast: Forecast) -> dict[str, Any]:
 
 
 def _intervals(
-    case: Case, baselines: dict[str, Forecast], best: dict[str, str], config: EvaluateConfig
+    case: Case, baselines: dict[str, Forecast], best: dict[str, str], config: EvaluateConfig, draws: Draws | None
 ) -> dict[str, Any]:
     """Return percentile intervals of the scores, and of the uplift over the best baseline on the same resamples."""
     block = config.block_days if case.predictions.dated else 1
-    draws = draw(case.predictions.days, block, config.bootstrap, config.seed)
     method = {"confidence": config.confidence, "resamples": config.bootstrap, "block_days": block}
     if draws is None:
         return method | {"resamples": 0}

@@ -7,12 +7,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.contract.predictions import (
-    CALIBRATION,
-    SINGLE_LABEL,
-    THRESHOLDS,
     Decisions,
     Predictions,
     is_fresh,
@@ -22,17 +17,17 @@ from pipeline.contract.predictions import (
     number,
     predictions_path,
 )
-from pipeline.contract.store import DEFAULT_FOLD, SPLITS, Fold, Store
+from pipeline.contract.store import DEFAULT_FOLD, Store
 from pipeline.core.artifact import read_json, write_json
 from pipeline.core.choose import near
 from pipeline.core.config import signature
 from pipeline.core.errors import InputError, shorten
 from pipeline.core.lock import exclusive
 from pipeline.core.logs import log
-from pipeline.evaluate.baselines import LabelHistory, baselines
-from pipeline.evaluate.climate import year_of
+from pipeline.evaluate.baselines import baselines
 from pipeline.evaluate.config import FORMAT, EvaluateConfig
 from pipeline.evaluate.judge import COMPARED, judge, make_case
+from pipeline.evaluate.subject import TUNED, Labels
 
 NOTES = {
     "val": (
@@ -72,11 +67,11 @@ def evaluate(config: EvaluateConfig, run: Path, store_folder: Path, fold: str = 
     with exclusive(run):
         decisions = load_decisions(run, validation.labels)
         store = Store(store_folder)
-        labels = _Labels(store, store.fold(fold))
+        labels = Labels(store, store.fold(fold))
         fresh, scores = True, {}
         for split in [name for name in ("val", "test") if predictions_path(run, name).exists()]:
             names = [predictions_path(run, name).name for name in ("val", split)]
-            stamp = made_from([FORMAT, signature(config), store.spec.version, fold], run, [*names, *_TUNED])
+            stamp = made_from([FORMAT, signature(config), store.spec.version, fold], run, [*names, *TUNED])
             path = run / f"{split}_report.json"
             if not is_fresh(path, stamp):
                 fresh = False
@@ -90,55 +85,6 @@ def evaluate(config: EvaluateConfig, run: Path, store_folder: Path, fold: str = 
     return Judged(fresh, scores)
 
 
-_TUNED = (THRESHOLDS, CALIBRATION)
-
-
-class _Labels:
-    """What evaluation needs of the store: labels of all days, and which day is in which split."""
-
-    def __init__(self, store: Store, fold: Fold) -> None:
-        dates = store.column("date")
-        dated = bool((dates != "").all())
-        days = dates.astype("datetime64[D]") if dated else np.arange(len(dates)).astype("datetime64[D]")
-        train = np.zeros(len(days), np.bool_)
-        train[fold.train] = True
-        if not train.any():
-            raise InputError(f"{store.folder}: fold {fold.name!r} has no training days, so there are no baselines")
-        order = np.argsort(days, kind="stable")
-        single = store.spec.target.kind == SINGLE_LABEL
-        self.history = LabelHistory(days[order], store.target[order], train[order], single, dated)
-        self.splits = {name: days[getattr(fold, name)] for name in SPLITS}
-        self._ids = {name: store.column("id")[getattr(fold, name)] for name in SPLITS}
-        self._classes, self._store = store.spec.target.classes, store.spec.version
-
-    def check(self, predictions: Predictions) -> None:
-        """Raise ``InputError`` unless the predictions are of this store's split."""
-        same_days = np.array_equal(predictions.ids, self._ids[predictions.split])
-        if predictions.store != self._store or predictions.labels != self._classes or not same_days:
-            raise InputError(
-                f"{predictions.split}: this run was trained on store {predictions.store}, its config now leads to "
-                f"store {self._store}; run train again, or give the config and data that it was trained with"
-            )
-
-    def used_for(self) -> dict[str, Any]:
-        """Return which years train, choose and judge, and on how many days."""
-        return {
-            name: {
-                "years": np.unique(year_of(days)) if self.history.dated else [],
-                "days": len(days),
-                "used_for": _PURPOSE[name],
-            }
-            for name, days in self.splits.items()
-        }
-
-
-_PURPOSE = {
-    "train": "weights, scale, climatology and transition baselines",
-    "val": "best epoch, calibration, thresholds of model and baselines",
-    "test": "judging only",
-}
-
-
 def _check_excluded(config: EvaluateConfig, predictions: Predictions) -> None:
     for name in config.exclude:
         if name not in predictions.labels:
@@ -149,14 +95,15 @@ def _check_excluded(config: EvaluateConfig, predictions: Predictions) -> None:
 
 
 def _report(
-    config: EvaluateConfig, predictions: Predictions, validation: Predictions, decisions: Decisions, labels: _Labels
+    config: EvaluateConfig, predictions: Predictions, validation: Predictions, decisions: Decisions, labels: Labels
 ) -> dict[str, Any]:
     labels.check(predictions)
     case = make_case(predictions, decisions, config.exclude)
     others = baselines(
         labels.history, validation.days, validation.target, predictions.days, decisions.details["settings"]["fallback"]
     )
-    judged = judge(case, decisions, others, config)
+    trained = labels.history.target[labels.history.train].sum(axis=0)
+    judged = judge(case, decisions, others, config, trained)
     flattery = decisions.details["cross_fit"]["flatters_by"]
     return {
         "split": predictions.split,

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipeline.core.config import Section
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the same inputs would be drawn otherwise, so that old pictures are drawn anew."""
 
 

@@ -22,7 +22,9 @@ from pipeline.report.dots import score_dots
 from pipeline.report.loss import loss_curve
 from pipeline.report.matrix import confusion_matrix
 from pipeline.report.style import look, save
+from pipeline.report.subscores import subscore_dots
 from pipeline.report.table import score_table, show
+from pipeline.report.threshold_curves import threshold_curves
 
 FIGURES, INDEX, HISTORY = "figures", "index.json", "history.json"
 
@@ -104,4 +106,6 @@ def _of_split(case: Case, config: ReportConfig) -> dict[str, Callable[[], Figure
         f"pr_curves_{case.split}.png": lambda: pr_curves(case, columns),
         f"reliability_{case.split}.png": lambda: reliability(case, columns),
         f"scores_{case.split}.png": lambda: score_dots(case),
+        f"subscores_{case.split}.png": lambda: subscore_dots(case),
+        f"threshold_curves_{case.split}.png": lambda: threshold_curves(case, columns),
     }

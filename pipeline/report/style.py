@@ -69,9 +69,8 @@ def look(names: Iterable[str]) -> Iterator[None]:
     """Draw in the suite's style inside the block, with a font that has the characters of ``names`` if there is one."""
     fonts = ["DejaVu Sans"]
     if any(ord(character) >= _FIRST_CJK for name in names for character in name):
-        installed = {entry.name for entry in font_manager.fontManager.ttflist}
-        found = [name for name in _CJK if name in installed]
-        fonts += found[:1]
+        found = _japanese_font()
+        fonts += [found] if found else []
         if not found:
             log.warning(
                 "no Japanese font is installed, class names are drawn as boxes; install for example fonts-ipaexfont"
@@ -81,12 +80,32 @@ def look(names: Iterable[str]) -> Iterator[None]:
         yield
 
 
+def _japanese_font() -> str | None:
+    """Return the first font with Japanese characters that is installed."""
+    found = _first_installed()
+    if found is None:
+        # matplotlib keeps its list of fonts for good, so one that was installed since is not on it.
+        known = {entry.fname for entry in font_manager.fontManager.ttflist}
+        for path in sorted(set(font_manager.findSystemFonts()) - known):
+            try:
+                font_manager.fontManager.addfont(path)
+            except (OSError, RuntimeError) as error:
+                log.info("%s: not a readable font (%s)", path, error)
+        found = _first_installed()
+    return found
+
+
+def _first_installed() -> str | None:
+    installed = {entry.name for entry in font_manager.fontManager.ttflist}
+    return next((name for name in _CJK if name in installed), None)
+
+
 def new_figure(width: float, height: float, title: str, detail: str, legend: Sequence[Artist] = ()) -> Figure:
     """Return an empty picture with its title (left), a detail (right, or below where narrow) and its legend on top.
 
     It belongs to no window and needs no closing. Width and height of what is below the head are in inches.
     """
-    narrow = width < 0.075 * (len(title) + len(detail))
+    narrow = width < 0.08 * (text_width(title) + text_width(detail))
     head = 0.12 + 0.21 * (1 + narrow + bool(legend))
     height += head
     figure = Figure(figsize=(width, height), facecolor="white")

@@ -8,15 +8,16 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from pipeline.report.case import Case, figure_of
+from pipeline.report.subscores import subscore_table
 
 _COLUMNS = ("support", "AP", "threshold", "precision", "recall", "F1")
 _WIDTH = 100
 
 
 def score_table(case: Case) -> Group:
-    """Return two tables of one split: the classes with their means, and the model beside its baselines."""
+    """Return the tables of one split: classes with their means, the model beside its baselines, parts of the split."""
     warnings = (f"warning: {_plain(warning)}" for warning in case.report["warnings"])
-    return Group(_classes(case), _comparison(case), *warnings, case.report["note"], "")
+    return Group(_classes(case), _comparison(case), subscore_table(case), *warnings, case.report["note"], "")
 
 
 def show(tables: list[Group]) -> None:

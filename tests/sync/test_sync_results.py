@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -65,7 +66,7 @@ def test_heavy_brings_the_weights_as_well(laptop: Laptop) -> None:
 def test_only_one_experiment(laptop: Laptop, experiment: str) -> None:
     code, text = laptop.sync("pull", "--only", f"{experiment}/")
     assert code == 0, text
-    assert names(laptop) == run_files(experiment, LIGHT) | {f"{experiment}/latest"}
+    assert names(laptop) == run_files(experiment, LIGHT) | {f"{experiment}/latest", "index.html"}
 
 
 def test_only_two_runs(laptop: Laptop) -> None:
@@ -73,7 +74,7 @@ def test_only_two_runs(laptop: Laptop) -> None:
     runs = [f"{HARD}/simple-0123abcd", "natlantic/other-4567cdef"]
     code, text = laptop.sync("pull", "--only", runs[0], "--only", runs[1])
     assert code == 0, text
-    assert names(laptop) == {f"{run}/{name}" for run in runs for name in LIGHT}
+    assert names(laptop) == {f"{run}/{name}" for run in runs for name in LIGHT} | {"index.html"}
 
 
 def test_wildcards_are_letters(laptop: Laptop) -> None:
@@ -82,7 +83,7 @@ def test_wildcards_are_letters(laptop: Laptop) -> None:
     wanted = ["run*", "[ab]", "b?", "back\\slash"]
     code, text = laptop.sync("pull", *[word for name in wanted for word in ("--only", name)])
     assert code == 0, text
-    assert {path.name for path in laptop.local.iterdir()} == set(wanted)
+    assert {path.name for path in laptop.local.iterdir()} == {*wanted, "index.html"}
     code, text = laptop.sync("list", "--only", "[ab]")
     assert (code, " x\n" in text) == (0, True)
 
@@ -304,6 +305,67 @@ def test_what_is_not_there_and_nobody_who_answers(laptop: Laptop) -> None:
     code, text = laptop.sync("pull")
     assert code == 1
     assert "no connection to 127.0.0.1" in text
+
+
+@pytest.mark.parametrize(
+    ("answers", "ends", "says"),
+    [
+        (["12 0"], 1, "no connection to 127.0.0.1"),
+        (["255 0"], 1, "no connection to 127.0.0.1"),
+        (["12 500", "255 0", "12 0", "0 0"], 0, "trying again in 6 s"),
+        (["255 500", "255 0", "255 0"], 75, "the link was cut 3 times"),
+    ],
+    ids=["refused", "refused, said otherwise", "a cut that lasts a while", "a cut that lasts"],
+)
+def test_a_cut_that_lasts_is_no_refusal(laptop: Laptop, answers: list[str], ends: int, says: str) -> None:
+    """Answers of a stand-in for rsync: exit code, and how many bytes it had received. Both codes mean both cases."""
+    folder = laptop.home / "stand-ins"
+    folder.mkdir()
+    (folder / "answers").write_text("".join(f"{answer}\n" for answer in answers))
+    (folder / "rsync").write_text(
+        '#!/bin/bash\n[ "$1" = --version ] && exec echo "rsync  version 3.2.7"\n'
+        f'cd "{folder}" && read -r code bytes < answers && sed -i 1d answers\n'
+        'echo "rsync: connection unexpectedly closed ($bytes bytes received so far) [Receiver]" >&2; exit "$code"\n'
+    )
+    (folder / "sleep").write_text("#!/bin/sh\n")
+    for name in ("rsync", "sleep"):
+        (folder / name).chmod(0o755)
+    code, text = laptop.sync("pull", "--tries", len(answers), PATH=f"{folder}:{os.environ['PATH']}")
+    assert (code, says in text) == (ends, True), text
+    assert (folder / "answers").read_text() == "", "it gave up too early"
+
+
+def test_errors_are_shown_where_they_cannot_be_opened_as_a_file(laptop: Laptop) -> None:
+    """Under systemd standard error is a socket: ``/dev/stderr`` cannot be opened there."""
+    near, far = socket.socketpair()
+    with near, far:
+        command = ["bash", str(SCRIPT), "pull", "--only", "no such experiment", "--config", str(laptop.config)]
+        done = subprocess.run(command, stdout=far, stderr=far, stdin=subprocess.DEVNULL, timeout=60)
+        far.close()
+        said = b"".join(iter(lambda: near.recv(1 << 16), b"")).decode()
+    assert done.returncode == 1, said
+    assert "what lies there: sync_results.sh list" in said
+
+
+def test_the_page_of_results_comes_with_one_experiment_too(laptop: Laptop) -> None:
+    (laptop.server / ".site" / "runs").mkdir(parents=True)
+    (laptop.server / ".site" / "site.css").write_text("body {}")
+    (laptop.server / ".site" / ".lock").touch()
+    code, text = laptop.sync("pull", "--only", "natlantic", "--open", PATH=f"{without_browser(laptop)}")
+    assert code == 0, text
+    assert f"look at {laptop.local}/index.html" in text
+    assert "open it yourself" in text
+    found = {name for name in names(laptop) if not name.startswith("natlantic/")}
+    assert found == {"index.html", ".site/site.css"}
+
+
+def without_browser(laptop: Laptop) -> Path:
+    """Return a folder of the programs that the script uses, and of no other."""
+    folder = laptop.home / "few"
+    folder.mkdir()
+    for name in ("bash", "dirname", "head", "rsync", "ssh", "mkdir", "sleep"):
+        (folder / name).symlink_to(shutil.which(name) or name)
+    return folder
 
 
 def test_rsync_is_missing(laptop: Laptop) -> None:
