@@ -22,6 +22,7 @@ from pipeline.derive.config import FORMAT as DERIVE_FORMAT
 from pipeline.derive.config import DeriveConfig
 from pipeline.download.config import DownloadConfig
 from pipeline.evaluate.config import EvaluateConfig
+from pipeline.explain.config import ExplainConfig
 from pipeline.report.config import ReportConfig
 from pipeline.store.config import StoreConfig, image_pointer, store_version
 from pipeline.thresholds.config import ThresholdsConfig
@@ -33,8 +34,8 @@ _NAME = r"^[^/\\.][^/\\]*$"
 
 
 def home() -> Path:
-    """Return the folder that relative paths start from: ``ISOBAR_HOME``, else the project folder."""
-    return Path(os.environ.get("ISOBAR_HOME", PROJECT))
+    """Return the folder that relative paths start from: ``ISOBAR_HOME``, else (or where that is empty) the project."""
+    return Path(os.environ.get("ISOBAR_HOME") or PROJECT).expanduser().absolute()
 
 
 def _schedule(name: str | None, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,6 +57,7 @@ class Experiment(Section):
     train: TrainConfig = TrainConfig()
     thresholds: ThresholdsConfig = ThresholdsConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    explain: ExplainConfig = ExplainConfig()
     report: ReportConfig = ReportConfig()
 
     @classmethod
@@ -114,6 +116,14 @@ class Experiment(Section):
     def of_images(self) -> bool:
         """Whether the store is made of image files, so that there is nothing to download and derive."""
         return self.store.images is not None
+
+    def folds(self) -> list[str]:
+        """Return the folds that the division of the samples makes beside the default one."""
+        split = self.store.split
+        if split.by in ("kfold", "walk_forward"):
+            return [f"fold{number}" for number in range(split.num_folds)]
+        by_years = not self.of_images or split.by == "years"
+        return [str(year) for year in sorted(split.train + split.val)] if by_years and split.leave_one_year_out else []
 
     def store_root(self) -> Path:
         """Return where all stores of the data set are."""

@@ -8,6 +8,7 @@ stand on which day; ``plant("nan", folder)`` spoils a file in a known way. The s
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,9 +21,10 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.artifact import write_text, writing
+from pipeline.core.artifact import make_folder, write_text, writing
 from pipeline.core.choose import choose
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, IsobarError
+from pipeline.experiment import home
 from pipeline.synthetic.fields import FIELDS, Atmosphere, Grid
 from pipeline.synthetic.files import (
     GROUPS,
@@ -129,7 +131,7 @@ def write_world(world: World, folder: Path) -> Raw:
     Raises:
         EnvironmentFault: the disk is full or closed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     grid = world.grid()
     files: list[Path] = []
     for period, months in _periods(world):
@@ -306,12 +308,21 @@ DEMO = World(start=date(1995, 1, 1), days=1461, lat_points=41, lon_points=41, se
 
 
 def main() -> None:
-    """Write the demo's world into the folder named on the command line, unless it is there."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "data/raw/demo")
+    """Write the demo's world into the folder named on the command line, unless it is there.
+
+    A relative folder starts where those of configs do: at ``ISOBAR_HOME``, else at the project.
+    """
+    parser = argparse.ArgumentParser(prog="python -m pipeline.testing", description="Write the world of the demo.")
+    parser.add_argument("folder", nargs="?", default="data/raw/demo", help="where to; relative to ISOBAR_HOME")
+    folder = home() / parser.parse_args().folder
     if (folder / "labels.csv").exists():
         print(f"{folder} is there already")
         return
-    raw = write_world(DEMO, folder)
+    try:
+        raw = write_world(DEMO, folder)
+    except IsobarError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     print(f"wrote {len(raw.files)} files and {raw.labels}: {DEMO.days} days of {DEMO.lat_points} × {DEMO.lon_points}")
 
 

@@ -31,7 +31,7 @@ REUSES = {
         "thresholds": ("config", "fit"),
         "train": ("config", "inference"),
     },
-    "explain": {"train": ("config", "inference", "attribution"), "report": ("attribution", "features", "style")},
+    "explain": {"train": ("config", "inference", "attribution"), "report": ("attribution", "cells", "features", "style")},
     "daily": {
         "download": ("config", "fetch", "local", "request", "stage"),
         "derive": ("ingredient", "plan", "recipe"),

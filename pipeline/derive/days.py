@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby, pairwise
@@ -69,6 +69,21 @@ def keep_hours(seconds: Seconds, hours: Sequence[int]) -> Seconds:
         there = sorted({f"{time // 3600:02d}:{time % 3600 // 60:02d}" for time in np.unique(seconds % 86400).tolist()})
         raise InputError(f"derive.hours: no time at {shorten(hours)} UTC; the raw files have {shorten(there, 24)} UTC")
     return kept
+
+
+def keep_days(seconds: Seconds, timezone: str, days: Collection[str]) -> Seconds:
+    """Return the times on the local ``days`` (``YYYY-MM-DD``); all of them if ``days`` is empty.
+
+    Raises:
+        InputError: none is left.
+    """
+    if not days:
+        return seconds
+    zone = ZoneInfo(timezone)
+    mine = [datetime.fromtimestamp(time, zone).date().isoformat() in days for time in seconds.tolist()]
+    if not any(mine):
+        raise InputError(f"derive.raw: no time on {shorten(sorted(days))} ({timezone}) in the raw files; add its files")
+    return np.asarray(seconds[np.array(mine)])
 
 
 def local_months(seconds: Seconds, timezone: str, hours: Sequence[int]) -> tuple[Month, ...]:

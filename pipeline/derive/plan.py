@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pipeline.core.artifact import digest8
 from pipeline.core.errors import InputError, shorten
 from pipeline.core.logs import log
 from pipeline.derive.config import FORMAT, DeriveConfig
-from pipeline.derive.days import Month, check_gaps, common_times, keep_hours, local_months
+from pipeline.derive.days import Month, check_gaps, common_times, keep_days, keep_hours, local_months
 from pipeline.derive.recipe import Need, Recipe, raw_needs
 from pipeline.derive.series import Archive, name_of
 from pipeline.raw.times import Seconds
@@ -85,8 +85,10 @@ def needs_of(fields: Mapping[str, Recipe]) -> list[Need]:
     return list(dict.fromkeys(need for recipe in fields.values() for need in raw_needs(recipe)))
 
 
-def plan_months(config: DeriveConfig, fields: Mapping[str, Recipe], archive: Archive) -> tuple[Month, ...]:
-    """Return the local months that the raw files cover.
+def plan_months(
+    config: DeriveConfig, fields: Mapping[str, Recipe], archive: Archive, days: Collection[str] = ()
+) -> tuple[Month, ...]:
+    """Return the local months that the raw files cover, or of them only the local ``days`` that are named.
 
     Raises:
         InputError: variables differ in times, a local day has two, a whole month is missing, or a field would be
@@ -94,7 +96,8 @@ def plan_months(config: DeriveConfig, fields: Mapping[str, Recipe], archive: Arc
     """
     needs = needs_of(fields)
     present = {name_of(need.key): archive.series[need.key].seconds for need in needs if not need.hours_before}
-    seconds = common_times({name: keep_hours(times, config.hours) for name, times in present.items()})
+    kept = {name: keep_hours(times, config.hours) for name, times in present.items()}
+    seconds = common_times({name: keep_days(times, config.timezone, days) for name, times in kept.items()})
     for name, recipe in fields.items():
         _report_absent(name, raw_needs(recipe), archive, seconds)
     months = local_months(seconds, config.timezone, config.hours)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -38,8 +38,10 @@ _WORTH_A_PROCESS = 400_000_000
 """Bytes of raw values; below, starting a process takes longer than it saves."""
 
 
-def derive(config: DeriveConfig, dataset: str, folder: Path, home: Path, interrupt: Interrupt) -> DerivedSpec:
-    """Bring ``folder`` up to date with the raw files; relative paths start from ``home``.
+def derive(
+    config: DeriveConfig, dataset: str, folder: Path, home: Path, interrupt: Interrupt, days: Collection[str] = ()
+) -> DerivedSpec:
+    """Bring ``folder`` up to date with the raw files, or with the local ``days`` of them; paths start from ``home``.
 
     Months whose raw files, settings and labels have not changed are kept, so a stopped or killed derivation goes on
     where it was, and ends with the bytes that an uninterrupted one writes.
@@ -62,7 +64,7 @@ def derive(config: DeriveConfig, dataset: str, folder: Path, home: Path, interru
     with keeping_open():
         archive = open_archive(paths, [need.key for need in needs_of(fields)])
         check_grid(fields, archive.grid)
-        months = plan_months(config, fields, archive)
+        months = plan_months(config, fields, archive, days)
         coverage = _coverage(months, labels)
         with holding(folder, part):
             checksums = _Checked(folder.parent / f".checksums-{folder.name}.json", known)

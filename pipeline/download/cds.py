@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,6 +120,12 @@ class Cds:
             return Cost(float(answer["cost"]), float(answer["limit"]))
         except (KeyError, TypeError, ValueError):
             return None
+
+    def last_day(self, dataset: str) -> date | None:
+        """Return the last day (UTC) that the catalogue gives for a data set; ``None`` where it does not say."""
+        with self._translated(dataset):
+            told = self._client.get_collection(dataset).end_datetime
+        return told.date() if told else None
 
     def submit(self, dataset: str, sent: Mapping[str, Any]) -> str:
         """Send a request and return the id that the service gives it."""

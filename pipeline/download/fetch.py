@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core.errors import EnvironmentFault, InputError, disk_fault, shorten
+from pipeline.core.errors import EnvironmentFault, InputError, IsobarError, disk_fault, shorten
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.logs import log, tally
 from pipeline.download.errand import Errand, GaveUp, Shared, Source
@@ -26,6 +26,18 @@ class Loss:
     name: str
     why: str
     hopeless: bool
+
+
+class FilesLost(IsobarError):
+    """Files of this table could not be had; others may be. Not a fault of the key, the disk or the service."""
+
+
+class LostForGood(InputError, FilesLost):
+    """The data centre can never give them."""
+
+
+class LostForNow(EnvironmentFault, FilesLost):
+    """It could not give them now."""
 
 
 class Crew:
@@ -139,8 +151,8 @@ def report_losses(losses: Sequence[Loss]) -> None:
     """End the job as failed if pieces were given up.
 
     Raises:
-        InputError: the data centre can never give them.
-        EnvironmentFault: it could not give them now.
+        LostForGood: the data centre can never give them.
+        LostForNow: it could not give them now.
     """
     if not losses:
         return
@@ -148,5 +160,5 @@ def report_losses(losses: Sequence[Loss]) -> None:
     count = f"{len(losses)} file{'s' * (len(losses) > 1)} could not be had"
     text = f"{count}: {shorten(loss.name for loss in losses)}; {shorten(reasons, 3)}"
     if all(loss.hopeless for loss in losses):
-        raise InputError(f"{text}; change the table download.requests, its period or its area")
-    raise EnvironmentFault(f"{text}; all others are kept, the same command tries these again")
+        raise LostForGood(f"{text}; change the table download.requests, its period or its area")
+    raise LostForNow(f"{text}; all others are kept, the same command tries these again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -46,11 +46,13 @@ class Summary:
     """With ``dry_run``: the plan."""
 
 
-def download(config: DownloadConfig, dataset: str, folder: Path, home: Path, interrupt: Interrupt) -> Summary:
+def download(
+    config: DownloadConfig, dataset: str, folder: Path, home: Path, interrupt: Interrupt, latest: date | None = None
+) -> Summary:
     """Bring the raw files in ``folder`` up to date with the table of the config.
 
     What is there, and what was asked for already, is not asked for again: after a kill the same command takes up its
-    requests on the server.
+    requests on the server. ``latest``: the last day of the source, if the caller has asked for it (:func:`last_day`).
 
     Raises:
         InputError: a setting, the key or a licence is missing or wrong, or the data centre cannot give what is asked.
@@ -65,11 +67,30 @@ def download(config: DownloadConfig, dataset: str, folder: Path, home: Path, int
     if config.source == "local":
         return _register(config, manifest, home)
     way = _arco(config) if config.source == "arco" else _cds(config)
-    cells = wanted(config, *period(config, way.latest))
+    cells = wanted(config, *period(config, latest or way.latest))
     if config.dry_run:
         return _preview(config, manifest, cells, way)
     with holding(folder, Part.parse(config.parts)):
         return _fetch(Shared(manifest, config), way, cells, interrupt)
+
+
+def last_day(config: DownloadConfig, datasets: Iterable[str]) -> date | None:
+    """Ask the source for the last day (UTC) that all of ``datasets`` have; ``None`` where it does not say.
+
+    Raises:
+        InputError: no key, or it is not accepted.
+        EnvironmentFault: the source does not answer.
+    """
+    if config.source == "arco":
+        return _arco(config).latest
+    try:
+        cds = Cds(find_access(), config.timeout_seconds)
+        found = [cds.last_day(dataset) for dataset in datasets]
+    except Denied as error:
+        raise InputError(str(error)) from None
+    except Trouble as error:
+        raise EnvironmentFault(f"the data centre cannot be asked for its last day ({error}); try again later") from None
+    return min((day for day in found if day), default=None)
 
 
 @dataclass(frozen=True)

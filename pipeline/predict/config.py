@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator
 from pipeline.core.checks import utc_hours
 from pipeline.core.config import Section
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same runs and files would give other predictions, so that old ones are made anew."""
 
 FLAGS = {
@@ -39,6 +40,8 @@ class PredictConfig(Section):
     """Of the runs of an ensemble: equal, or chosen class by class on their common validation samples."""
     hours: list[int] = Field(default_factory=list)
     """UTC hours of the new raw files to keep; empty: those that the run was derived with."""
+    days: list[str] = Field(default_factory=list)
+    """Local days (``YYYY-MM-DD``) of the new raw files to predict; empty: all."""
     skip_broken: bool = False
     """Leave out images that cannot be read, and list them; without it the first ones are an error."""
     batch_size: int = Field(0, ge=0)
@@ -57,3 +60,12 @@ class PredictConfig(Section):
     @classmethod
     def _real_hours(cls, hours: list[int]) -> list[int]:
         return utc_hours(hours)
+
+    @field_validator("days", mode="before")
+    @classmethod
+    def _real_days(cls, days: object) -> object:
+        try:
+            # YAML takes 2026-11-16 for a date.
+            return [date.fromisoformat(str(day)).isoformat() for day in days] if isinstance(days, list) else days
+        except ValueError:
+            raise ValueError(f"local days are written YYYY-MM-DD, for example [2026-11-16]; found {days}") from None

@@ -17,8 +17,9 @@ from pipeline.predict.finished import FinishedRun
 from pipeline.thresholds.config import ThresholdsConfig
 from pipeline.thresholds.fit import fit
 
-_PRIOR = 5.0
-"""Positives by which the weights of a class are drawn toward equal ones."""
+_PRIOR = 1.0
+"""Samples by which weights are drawn toward equal ones. Few: on most samples all runs agree, and those say nothing of
+the weights, so that a pull in proportion to all samples would leave a weak run half of the say."""
 _ITERATIONS = 500
 _EDGE = 1e-12
 Logits = NDArray[np.float32]
@@ -145,6 +146,7 @@ def _with_thresholds(ensemble: Ensemble, judged: _Judged | None) -> Ensemble:
     alone = [run.decisions.decide(z) for run, z in zip(runs, judged.logits, strict=True)]
     scores = [macro(f_score(judged.target, said)) for said in (*alone, probability >= thresholds)]
     told = {"samples": len(judged.target), "val_macro_f1": {"runs": scores[:-1], "ensemble": scores[-1]}}
+    log.info("validation macro-F1: ensemble %.3f, best run alone %.3f", scores[-1], max(scores[:-1]))
     return Ensemble(runs, weights, thresholds, chosen | {"thresholds": "chosen on validation", **told})
 
 
@@ -155,12 +157,10 @@ def _weights(runs: Sequence[FinishedRun], judged: _Judged) -> Floats:
     if runs[0].decisions.single:
         likelihood = (parts * target).sum(axis=2)[:, :, None]  # one weight for all classes, so that they add up to 1
         return np.repeat(mixture_weights(likelihood, _PRIOR), target.shape[1], axis=1)
-    likelihood = np.where(target, parts, 1 - parts)
-    # A class with few positives says little about its weights, however many days it does not occur on.
-    return mixture_weights(likelihood, _PRIOR * len(target) / np.maximum(target.sum(axis=0), 1e-3))
+    return mixture_weights(np.where(target, parts, 1 - parts), _PRIOR)
 
 
-def mixture_weights(likelihood: Floats, prior: Floats | float) -> Floats:
+def mixture_weights(likelihood: Floats, prior: float) -> Floats:
     """Return the weights (R × K) of a mixture that maximise its likelihood, by expectation–maximisation.
 
     ``Σ_n log Σ_r w_r l_rn + (prior / R) Σ_r log w_r`` (Dempster, Laird and Rubin 1977, section 4.3, with known

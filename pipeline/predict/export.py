@@ -19,7 +19,8 @@ from pipeline.predict.finished import FinishedRun
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-3
 """Of logits: float32 sums in other orders differ by 1e-5 of their size, and logits are a few units large."""
-_SAMPLES = 5
+_SAMPLES, _TRACED = 7, 5
+"""Samples that are compared, and those that the graph is made from: it has to take any number of them."""
 
 
 def export_onnx(run: FinishedRun) -> tuple[Path, float]:
@@ -44,48 +45,61 @@ def export_onnx(run: FinishedRun) -> tuple[Path, float]:
     network = Network(run.path, train, run.fold_scale(), run.stored_scale())
     arrays = _arrays(network.specs)
     inputs = network.batch(arrays).inputs
+    fed = {name: np.asarray(values.numpy()) for name, values in inputs.items()}
     path = run.path / "model.onnx"
     with writing(path) as part:
-        network.write_onnx(part, inputs)
-        fed = {name: np.asarray(values.numpy()) for name, values in inputs.items()}
+        network.write_onnx(part, {name: values[:_TRACED] for name, values in inputs.items()})
         difference = _difference(part, fed, network.logits(arrays))
         if not difference <= TOLERANCE:
             raise IsobarError(
                 f"predict.export: the ONNX file's logits differ from torch's by up to {difference:.3g} (allowed "
                 f"{TOLERANCE:g}); it is not kept"
             )
-    write_json(path.with_name(f"{path.name}.json"), _description(run, fed, difference))
+    write_json(path.with_name(f"{path.name}.json"), _description(run, network.specs, fed, difference))
     return path, difference
 
 
 def _arrays(specs: Mapping[str, InputSpec]) -> dict[str, NDArray[Any]]:
-    """Return inputs as a store holds them, of noise that is the same each time."""
+    """Return inputs as a store holds them, of noise that is the same each time, with values missing where they may."""
     generator = np.random.default_rng(0)
-    shapes = {name: (_SAMPLES, *spec.shape) for name, spec in specs.items()}
-    return {
-        name: generator.integers(0, 256, shapes[name]).astype(np.uint8)
-        if spec.kind == "image"
-        else generator.standard_normal(shapes[name]).astype(spec.dtype)
-        for name, spec in specs.items()
-    }
+    found: dict[str, NDArray[Any]] = {}
+    for name, spec in specs.items():
+        shape = (_SAMPLES, *spec.shape)
+        if spec.kind == "image":
+            found[name] = generator.integers(0, 256, shape).astype(np.uint8)
+            continue
+        found[name] = generator.standard_normal(shape).astype(spec.dtype)
+        if spec.kind == "series":
+            found[name][1, : shape[1] // 2] = np.nan
+            found[name][2] = np.nan
+        for channel in spec.missing if spec.kind != "series" else ():
+            found[name][3, spec.channels.index(channel)] = np.nan
+    return found
 
 
 def _difference(path: Path, inputs: Mapping[str, NDArray[Any]], expected: NDArray[np.float32]) -> float:
-    """Return the largest difference of logits, over all samples at once and over the first one alone."""
+    """Return the largest difference of logits, over all samples at once and over the last one alone."""
     session = import_module("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
     worst = 0.0
-    for count in (len(expected), 1):
-        (got,) = session.run(["logits"], {name: values[:count] for name, values in inputs.items()})
-        worst = max(worst, float(np.abs(got - expected[:count]).max()))
+    for first in (0, len(expected) - 1):
+        (got,) = session.run(["logits"], {name: values[first:] for name, values in inputs.items()})
+        worst = max(worst, float(np.abs(got - expected[first:]).max()))
     return worst
 
 
-def _description(run: FinishedRun, inputs: Mapping[str, NDArray[Any]], difference: float) -> dict[str, Any]:
+def _description(
+    run: FinishedRun, specs: Mapping[str, InputSpec], inputs: Mapping[str, NDArray[Any]], difference: float
+) -> dict[str, Any]:
     decisions = run.decisions
     return {
         "run": run.name,
         "inputs": {
-            name: {"shape": ["samples", *values.shape[1:]], "dtype": str(values.dtype), **run.norm["inputs"][name]}
+            name: {
+                "shape": ["samples", *values.shape[1:]],
+                "dtype": str(values.dtype),
+                "validity": _validity(specs[name]),
+                **run.norm["inputs"][name],
+            }
             for name, values in inputs.items()
         },
         "output": "logits",
@@ -96,3 +110,10 @@ def _description(run: FinishedRun, inputs: Mapping[str, NDArray[Any]], differenc
         "thresholds": decisions.thresholds,
         "largest_difference": difference,
     }
+
+
+def _validity(spec: InputSpec) -> tuple[str, ...]:
+    """Return what the channels behind the values tell: 1 where that channel, or step of a series, is there, else 0."""
+    if spec.kind == "series":
+        return ("step",)
+    return spec.missing if spec.masked else ()

@@ -132,7 +132,7 @@ def open_maps(
     settings = _derive_settings(run.settings.derive, specs, files, config)
     place = folder / f"derived-{digest8(signature(settings))}"
     with _about_new_files(settings):
-        derived = derive(settings, run.name, place, Path(), interrupt)
+        derived = derive(settings, run.name, place, Path(), interrupt, config.days)
     cells = window(derived.latitude, derived.longitude, run.settings.store.region, run.settings.store.coarsen)
     channels = _channels(run, specs, derived)
     _check_grid(run, specs, grid, cells)
@@ -225,7 +225,7 @@ def _check_grid(run: FinishedRun, specs: Specs, grid: tuple[Degrees, Degrees] | 
     raise InputError(
         f"new files: their grid gives {_extent(found.latitude, found.longitude)}, {run.name} was trained on "
         f"{_extent(*grid)}{f' (means of {block} × {block} points)' if block > 1 else ''}; download that area and "
-        f"resolution, or {_advice(*grid, block)}"
+        f"resolution{_advice(grid, (found.latitude, found.longitude), block)}"
     )
 
 
@@ -237,8 +237,18 @@ def _extent(latitude: Degrees, longitude: Degrees) -> str:
     return f"latitudes {one(latitude)} and longitudes {one(longitude)}"
 
 
-def _advice(latitude: Degrees, longitude: Degrees, block: int) -> str:
-    """Return how to cut a larger area, as a command of CDO."""
+def _advice(wanted: tuple[Degrees, Degrees], found: tuple[Degrees, Degrees], block: int) -> str:
+    """Return how to cut what is wanted out of what was found, as a command of CDO, where cutting is enough."""
+    latitude, longitude = wanted
+    if block == 1 and not all(_contains(theirs, ours) for theirs, ours in zip(found, wanted, strict=True)):
+        return " (cutting does not help: its points are fewer, or lie elsewhere or at another distance)"
     half = [abs(axis[1] - axis[0]) / 2 * (1 - 1 / block) if len(axis) > 1 else 0.0 for axis in (latitude, longitude)]
     box = (longitude[0] - half[1], longitude[-1] + half[1], latitude[-1] - half[0], latitude[0] + half[0])
-    return f"cut it out: cdo sellonlatbox,{','.join(f'{edge:g}' for edge in box)} in.nc out.nc"
+    return f", or cut it out: cdo sellonlatbox,{','.join(f'{edge:g}' for edge in box)} in.nc out.nc"
+
+
+def _contains(larger: Degrees, smaller: Degrees) -> bool:
+    """Tell whether an axis is a stretch of another one."""
+    places = np.abs(np.subtract.outer(np.array(smaller), np.array(larger))).argmin(axis=1)
+    same = np.allclose(np.array(larger)[places], smaller, rtol=0, atol=_NOISE)
+    return bool(same and (np.diff(places) == 1).all())

@@ -106,7 +106,8 @@ def _output(config: PredictConfig, run: FinishedRun, kind: str) -> Path:
 
 def _ticket(config: PredictConfig, runs: Sequence[FinishedRun], given: Given, kind: str) -> str:
     """Return eight digits that stand for everything that decides the output."""
-    settings = config.model_dump(exclude={"runs", "inputs", "output", "format", "workers", "export"})
+    later = set() if config.days else {"days"}  # came later: tables that were made before are still found
+    settings = config.model_dump(exclude={"runs", "inputs", "output", "format", "workers", "export"} | later)
     return digest8([FORMAT, kind, settings, [run.checksums() for run in runs], given.stamp()])
 
 

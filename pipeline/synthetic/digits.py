@@ -9,8 +9,8 @@ the images, each digit in its share, are drawn for validation; the other 1438 tr
 
 from __future__ import annotations
 
+import argparse
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.core.artifact import make_folder
+from pipeline.experiment import home
 
 SIDE, VALIDATION, SEED = 64, 359, 42
 
@@ -58,8 +59,13 @@ def enlarged(digit: NDArray[np.float64], side: int) -> Image.Image:
 
 
 def main() -> None:
-    """Write the digits into the folder named on the command line, unless it is there."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "data/raw/digits")
+    """Write the digits into the folder named on the command line, unless it is there.
+
+    A relative folder starts where those of configs do: at ``ISOBAR_HOME``, else at the project.
+    """
+    parser = argparse.ArgumentParser(prog="python -m pipeline.synthetic.digits", description="Write images of digits.")
+    parser.add_argument("folder", nargs="?", default="data/raw/digits", help="where to; relative to ISOBAR_HOME")
+    folder = home() / parser.parse_args().folder
     if folder.exists():
         print(f"{folder} is there already")
         return

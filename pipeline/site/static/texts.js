@@ -48,7 +48,7 @@ const TEXTS = {
     "{n} 件から同じ数値で選ばれた最良値：新しい日ではこれより下がると見るべきです"],
   inside: ["{n} of the {m} others lie inside its interval: by that alone they cannot be told apart",
     "他の {m} 件中 {n} 件がその区間内：これだけでは区別できません"],
-  inside_none: ["None of the {m} others lies inside its interval", "他の {m} 件はすべて区間の外です"],
+  inside_none: ["No other run lies inside its interval ({m} compared)", "他の {m} 件はすべて区間の外です"],
   test_agrees: ["Test agrees: {f} {ci}", "テストも整合：{f} {ci}"],
   test_lower: ["Test is lower: {f} {ci}, against {v} on validation", "テストでは低下：{f} {ci}（検証 {v}）"],
   no_test: ["No test samples were judged", "テストは評価されていません"],

@@ -1,0 +1,1 @@
+"""The scheduled job: the newest days fetched, classified by a finished run, and kept as a diary."""
