@@ -13,24 +13,24 @@ from importlib import import_module
 from pipeline.core.config import dump
 from pipeline.core.job import Job, Outcome, job_main
 from pipeline.experiment import Experiment, chosen_run, existing_store, home
-
-PICTURES = "pipeline.report.training"  # imported when the first is due: matplotlib takes a second
+from pipeline.train.ranks import joined
 
 
 def main(job: Job[Experiment]) -> Outcome:
     """Find the run of this config, and train it unless it is finished."""
     config, store = job.config, existing_store(job.config)
-    run = chosen_run(job) if job.named_run else config.run(new=job.new)
-    if run.status == "done":
-        finished = f"{run.path} is finished already (use --new for a further run of the same settings)"
-        return Outcome(finished, job.again("thresholds"))
-    run.begin(dump(config))
-    from pipeline.train.stage import train  # torch: only now that every setting is known to be right
+    with joined(config.train) as ranks:
+        run = ranks.same_run(chosen_run(job) if job.named_run else config.run(new=job.new))
+        if ranks.told(run.status) == "done":
+            finished = f"{run.path} is finished already (use --new for a further run of the same settings)"
+            return Outcome(finished, job.again("thresholds"))
+        if ranks.leads:
+            run.begin(dump(config))
+        from pipeline.train.stage import train  # torch only now, and matplotlib for the first picture
 
-    settings, scale = config.train, config.train.rates.log_scale
-    progress = train(
-        settings, store, run, job.interrupt, home(), lambda at: import_module(PICTURES).draw_training(at, scale)
-    )
+        settings, scale = config.train, config.train.rates.log_scale
+        draw = lambda at: import_module("pipeline.report.training").draw_training(at, scale)  # noqa: E731
+        progress = train(settings, store, run, job.interrupt, home(), draw, ranks=ranks)
     name = "train_loss" if settings.select == "last" else settings.select
     score = progress.history[progress.best_epoch - 1][name]
     return Outcome(f"wrote {run.path} (epoch {progress.best_epoch}: {name} {score:.3f})", job.again("thresholds"))

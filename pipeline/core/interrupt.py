@@ -8,7 +8,8 @@ from types import FrameType
 
 from pipeline.core.errors import Interrupted
 
-_CAUGHT = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGXCPU")
+CAUGHT = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGXCPU")
+"""By name."""
 
 
 class Interrupt:
@@ -21,7 +22,7 @@ class Interrupt:
 
     def install(self) -> None:
         """Catch the signals by which schedulers and people stop jobs; a second Ctrl-C ends the program at once."""
-        for name in _CAUGHT:
+        for name in CAUGHT:
             signal.signal(getattr(signal, name), self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:

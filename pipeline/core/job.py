@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import shlex
 import sys
@@ -18,6 +19,7 @@ from pipeline.core import logs
 from pipeline.core.config import Section, dump, field_at, load
 from pipeline.core.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED, InputError, IsobarError, disk_fault
 from pipeline.core.interrupt import Interrupt
+from pipeline.core.launch import launched
 from pipeline.core.programs import SERIES
 from pipeline.core.run import RunFolder, existing_run
 from pipeline.core.teller import Teller
@@ -76,7 +78,10 @@ def run_job(
     typed = parser.parse_intermixed_args(arguments)
     typed.overrides += [text for setting in flags.values() for text in getattr(typed, setting)]
     logs.start(typed.verbose)
-    if not typed.notify:
+    leads = launched().leads
+    if not leads:
+        logs.log.setLevel(logging.ERROR)  # of several ranks one tells how it goes
+    if not (typed.notify and leads):
         return _ended(main, config, typed)
     teller, code = Teller([sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)]), FAILED
     logs.also_to(teller)
@@ -98,6 +103,9 @@ def _ended(main: Main[C], config: type[C], typed: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         logs.log.error("stopped by Ctrl-C; run the same command again to go on")
         return INTERRUPTED
+    except MemoryError:
+        logs.log.error("memory ran out; run the same command with more of it, or with smaller files or settings")
+        return FAILED
     except OSError as error:
         fault = disk_fault(error, error.filename or "output")
         logs.log.error("%s", fault or traceback.format_exc())

@@ -15,18 +15,19 @@ from torch import nn
 from pipeline.contract.store import Fold, Store
 from pipeline.core.errors import EnvironmentFault, InputError, shorten
 from pipeline.core.logs import log
-from pipeline.train.augment import build_augment
+from pipeline.train.augment import build_augment, by_sample
 from pipeline.train.batches import Source, Wanted, open_source, rare_class_weights, split_bytes
 from pipeline.train.clipping import gradient_steps
 from pipeline.train.config import TrainConfig
 from pipeline.train.ema import Ema
 from pipeline.train.engine import Loss, Parts, steps_of
-from pipeline.train.gradients import GradientTrace
+from pipeline.train.gradients import GradientTrace, LastGradients
 from pipeline.train.groups import build_groups
 from pipeline.train.losses import build_loss, warn_stacked
 from pipeline.train.metrics import LARGER_IS_BETTER, TrainScores, check_measured, watched_metric
 from pipeline.train.model import Classifier, as_built, build_model
 from pipeline.train.optimizers import build_optimizer
+from pipeline.train.ranks import Ranks
 from pipeline.train.schedules import Schedule, build_schedule
 from pipeline.train.stages import stages
 from pipeline.train.unfreezing import Unfreezing
@@ -35,22 +36,26 @@ _CUDA = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed", "16-mixed": 
 _PRECISION = {"cuda": _CUDA, "cpu": _CUDA | {"16-mixed": "32-true"}}
 
 
-def assemble(config: TrainConfig, store: Store, facts: dict[str, Any] | None = None) -> Parts:
+def assemble(
+    config: TrainConfig, store: Store, facts: dict[str, Any] | None = None, ranks: Ranks | None = None
+) -> Parts:
     """Return the parts of a run.
 
     Args:
         config: of the run.
         store: what it is trained on.
         facts: what the model was, from a checkpoint of this run; nothing is fetched then.
+        ranks: who trains it together; all of them assemble.
 
     Raises:
         InputError: a setting does not fit the store.
         EnvironmentFault: the device asked for is not there.
     """
-    fabric = start_fabric(config)
+    ranks = ranks or Ranks()
+    fabric = start_fabric(config, ranks)
     fold = _fold(config, store)
     kind, target = store.spec.target.kind, store.target[fold.train]
-    module = _module(config, store, fabric, facts)
+    module = _module(config, store, fabric, facts, ranks)
     groups = build_groups(config.rates, config.optimizer, module)
     scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
     bare = build_optimizer(config.optimizer, module, groups, fused=fabric.device.type == "cpu" and not scaled)
@@ -60,8 +65,11 @@ def assemble(config: TrainConfig, store: Store, facts: dict[str, Any] | None = N
     model, optimizer = fabric.setup(called, bare)
     _tell_unreached(config)
     trace = GradientTrace(config.gradients, module) if config.gradients.enabled else None
+    last = LastGradients(module, config.tensorboard.histograms) if config.tensorboard.histograms else None
+    records = [one.record for one in (trace, last) if one is not None]
     train, val = _sources(config, store, fabric, fold)
     loss, val_loss = _losses(config, target, kind, fabric)
+    augment = build_augment(config.augment, _mask_channels(store, input_names(config, store)), module)
     return Parts(
         fabric=fabric,
         model=model,
@@ -72,30 +80,42 @@ def assemble(config: TrainConfig, store: Store, facts: dict[str, Any] | None = N
         schedule=_schedule(config, len(fold.train)),
         loss=loss,
         val_loss=val_loss,
-        augment=build_augment(config.augment, _mask_channels(store, input_names(config, store)), module),
+        augment=augment,
         ema=Ema(module, config.ema.decay) if config.ema.decay > 0 else None,
         train=train,
         val=val,
         val_target=store.target[fold.val],
         target_kind=kind,
-        scores=TrainScores(kind, target.shape[1], fabric.device),
+        scores=TrainScores(kind, target.shape[1], fabric.device, ranks),
         weights=rare_class_weights(target) if config.sampler == "weighted" else None,
-        gradient_steps=gradient_steps(config, fabric, module, bare, trace.record if trace else None),
+        gradient_steps=gradient_steps(config, fabric, module, bare, records),
         unfreezing=Unfreezing(config.unfreeze, module, stages(module)) if config.unfreeze.enabled else None,
         trace=trace,
         facts=module.facts,
+        last_gradients=last,
+        ranks=ranks,
+        augments_apart=ranks.count == 1 or by_sample(augment),
     )
 
 
-def _module(config: TrainConfig, store: Store, fabric: Fabric, facts: dict[str, Any] | None) -> Classifier:
-    """Return the bare model on its device, as the seed draws it."""
-    torch.manual_seed(config.seed)
-    specs = {name: store.spec.inputs[name] for name in input_names(config, store)}
-    model = config.model if facts is None else as_built(config.model, facts)
-    if config.start_from is not None:
-        model = model.model_copy(update={"pretrained": False})
-    module = build_model(model, specs, len(store.spec.target.classes), store.scale[config.fold])
+def _module(
+    config: TrainConfig, store: Store, fabric: Fabric, facts: dict[str, Any] | None, ranks: Ranks
+) -> Classifier:
+    """Return the bare model on its device, as the seed draws it; the leading rank alone fetches weights."""
+
+    def build(facts: dict[str, Any] | None) -> Classifier:
+        torch.manual_seed(config.seed)
+        specs = {name: store.spec.inputs[name] for name in input_names(config, store)}
+        model = config.model if facts is None else as_built(config.model, facts)
+        if config.start_from is not None:
+            model = model.model_copy(update={"pretrained": False})
+        return build_model(model, specs, len(store.spec.target.classes), store.scale[config.fold])
+
+    leading = build(facts) if ranks.leads else None
+    told = ranks.told(None if leading is None else leading.facts)
+    module = leading if leading is not None else build(told)
     module.to(fabric.device)
+    ranks.as_leading(module)
     if config.channels_last:
         module.to(memory_format=torch.channels_last)
     return module
@@ -136,13 +156,14 @@ def _sources(config: TrainConfig, store: Store, fabric: Fabric, fold: Fold) -> t
     return open_source(store, wanted, fold.train, train), open_source(store, wanted, fold.val, val)
 
 
-def start_fabric(config: TrainConfig) -> Fabric:
-    """Choose device, precision and threads.
+def start_fabric(config: TrainConfig, ranks: Ranks | None = None) -> Fabric:
+    """Choose device, precision and threads; of several ranks each has a device of its own.
 
     Raises:
         EnvironmentFault: CUDA was asked for and there is none.
     """
-    _set_threads(config.threads)
+    launch = (ranks or Ranks()).launch
+    _set_threads(config.threads, launch.local_count)
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
         raise EnvironmentFault("train.device: 'cuda' was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'")
@@ -154,10 +175,11 @@ def start_fabric(config: TrainConfig) -> Fabric:
         raise EnvironmentFault("train.precision: fp16 needs a CUDA device; use bf16 or 32 on this machine")
     elif config.precision == "16-mixed":
         log.warning("train.precision: 16-mixed needs a CUDA device; this machine has none, so layers compute in 32")
-    # One process, whatever scheduler variables are set: Fabric would otherwise refuse a Slurm job of several tasks.
+    # One process to Fabric, whatever scheduler variables are set: ranks are ours (see pipeline/train/group.py), because
+    # its DistributedDataParallel takes no parameters that are frozen and freed, nor batches that do not divide evenly.
     return Fabric(
         accelerator=accelerator,
-        devices=1,
+        devices=[launch.local_rank % torch.cuda.device_count()] if accelerator == "cuda" else 1,
         precision=_PRECISION[accelerator][config.precision],  # type: ignore[arg-type]
         plugins=[LightningEnvironment()],
     )
@@ -226,8 +248,11 @@ def _budgets(config: TrainConfig, store: Store, names: list[str], fold: Fold) ->
     return config.memory_gb, config.memory_gb - train if train <= config.memory_gb else config.memory_gb / 4
 
 
-def _set_threads(threads: int) -> None:
+def _set_threads(threads: int, sharers: int) -> None:
     if threads:
         torch.set_num_threads(threads)
     elif "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        # Of several ranks on a machine each has its part of the cores, unless the scheduler says how many.
+        cores = len(os.sched_getaffinity(0)) // sharers
+        told = os.environ.get("SLURM_CPUS_PER_TASK", "") if sharers > 1 else ""
+        torch.set_num_threads(int(told) if told.isdigit() else max(1, cores))

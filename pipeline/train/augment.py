@@ -63,6 +63,16 @@ def build_augment(
     return Chain(tuple(steps)) if steps else None
 
 
+def by_sample(augment: Augment | None) -> bool:
+    """Tell whether what becomes of a sample hangs on nothing but the sample, the seed and its place in the batch.
+
+    Part of a batch may then be augmented alone, with the seed moved on by the samples before it. Noise and shifts are
+    drawn for a batch at once, and mixing needs the other samples.
+    """
+    steps = augment.steps if isinstance(augment, Chain) else (augment,)
+    return all(step is None or isinstance(step, Transform | Prepare) for step in steps)
+
+
 def _check_cutmix(images: Mapping[str, ImageEncoder], inputs: list[str]) -> None:
     others = [name for name in inputs if name not in images]
     if not images or others:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from lightning_fabric import Fabric
@@ -16,7 +16,7 @@ _TINY = 1e-6
 
 
 def gradient_steps(
-    config: TrainConfig, fabric: Fabric, module: nn.Module, optimizer: Optimizer, record: Callable[[], None] | None
+    config: TrainConfig, fabric: Fabric, module: nn.Module, optimizer: Optimizer, records: Sequence[Callable[[], None]]
 ) -> list[Callable[[], None]]:
     """Return what happens after every backward pass, in order.
 
@@ -25,11 +25,9 @@ def gradient_steps(
         fabric: whose precision may have scaled the loss.
         module: the bare model.
         optimizer: the bare optimizer.
-        record: looks at the gradients before they are clipped.
+        records: look at the gradients before they are clipped.
     """
-    steps: list[Callable[[], None]] = []
-    if record is not None:
-        steps.append(record)
+    steps = [*records]
     if config.agc.enabled:
         parameters = clipped_parameters(module)
         steps.append(lambda: adaptive_clip(parameters, config.agc))

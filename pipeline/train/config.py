@@ -21,6 +21,7 @@ from pipeline.train.sections.optimisation import (
     UnfreezeConfig,
     later,
 )
+from pipeline.train.sections.tensorboard import TensorBoardConfig
 from pipeline.train.sections.torch_schedules import torch_schedule
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "OptimizerConfig",
     "RatesConfig",
     "ScheduleConfig",
+    "TensorBoardConfig",
     "TrainConfig",
     "UnfreezeConfig",
     "start_versions",
@@ -116,6 +118,7 @@ class TrainConfig(Section):
     export_metrics: bool = runtime(True)
     """Write ``metrics.csv`` after every epoch and draw its curves (loss, accuracy with the rate, rates of groups)."""
     gradients: GradientsConfig = runtime(GradientsConfig())
+    tensorboard: TensorBoardConfig = runtime(TensorBoardConfig())
     device: Literal["auto", "cpu", "cuda"] = runtime("auto")
     cudnn_benchmark: bool = runtime(True)
     """Let cuDNN try its algorithms and take the fastest, on CUDA."""
@@ -123,6 +126,8 @@ class TrainConfig(Section):
     """CPU threads; 0: all cores of this job. Weights are the same bit for bit only with the same number."""
     memory_gb: float = runtime(2.0, gt=0)
     """Splits that fit into this much memory are kept there; larger ones are read from disk batch by batch."""
+    ranks_timeout: float = runtime(10.0, gt=0)
+    """With several ranks (srun, torchrun): minutes after which one that does not answer counts as lost."""
     max_time: float | None = runtime(None, gt=0)
     """Stop at a safe point after this many minutes (exit code 75)."""
     checkpoint_minutes: float = runtime(10.0, gt=0)

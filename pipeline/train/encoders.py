@@ -58,7 +58,8 @@ def _append(maps: Tensor, coordinates: Tensor) -> Tensor:
     """Append channels in the memory layout of ``maps``, which ``cat`` alone would not keep."""
     last = not maps.is_contiguous() and maps.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if last else torch.contiguous_format
-    more = coordinates.to(maps.dtype).expand(len(maps), -1, -1, -1).contiguous(memory_format=layout)
+    # Not len(): an exported graph would hold that number of samples for good.
+    more = coordinates.to(maps.dtype).expand(maps.shape[0], -1, -1, -1).contiguous(memory_format=layout)
     return torch.cat([maps, more], dim=1)
 
 

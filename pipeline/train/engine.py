@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,8 +19,9 @@ from pipeline.train.batches import Batch, Indices, Inputs, Source, epoch_order
 from pipeline.train.checkpoint import Progress
 from pipeline.train.config import TrainConfig
 from pipeline.train.ema import Ema
-from pipeline.train.gradients import GradientTrace
+from pipeline.train.gradients import GradientTrace, LastGradients
 from pipeline.train.metrics import TrainScores, is_better, selection_value, validation_scores, watched_metric
+from pipeline.train.ranks import Ranks, Share
 from pipeline.train.schedules import Schedule
 from pipeline.train.seeding import seed_generators
 from pipeline.train.unfreezing import Unfreezing
@@ -64,6 +65,15 @@ class Parts:
     trace: GradientTrace | None
     facts: dict[str, Any]
     """What the model is, where settings alone do not say."""
+    last_gradients: LastGradients | None = None
+    ranks: Ranks = field(default_factory=Ranks)
+    """Who trains it together."""
+    augments_apart: bool = True
+    """Whether augmentation of a part of a batch is that part of the augmented batch; else ranks augment the whole."""
+
+    def rows_of(self, part: Indices) -> Indices:
+        """Return what this rank reads of a training batch."""
+        return self.ranks.share(len(part)).of(part) if self.augments_apart else part
 
 
 class Observer(Protocol):
@@ -92,7 +102,7 @@ def fit(parts: Parts, config: TrainConfig, progress: Progress, observer: Observe
             logits, val_loss = _validate(parts, config, interrupt)
         except Interrupted:
             # Here and not where it was noticed: there the averaged weights stood in for the trained ones.
-            observer.checkpoint(progress)
+            _save(parts, progress, observer)
             raise
         scores = validation_scores(logits, parts.val_target, parts.target_kind)
         entry = _close_epoch(parts, config, progress, val_loss, scores)
@@ -106,30 +116,50 @@ def train_epoch(
     order = epoch_order(config.seed, progress.epoch, len(parts.train), parts.weights)
     steps = steps_of(order, config.batch_size)
     micro = [part for step in steps[progress.step :] for part in micro_batches(step, config.accumulate)]
-    stream = parts.train.batches(micro)
-    _begin(parts, progress)
+    stream = parts.train.batches([parts.rows_of(part) for part in micro])
+    _begin(parts, progress, len(steps))
     loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=parts.fabric.device)
     began, saved = time.monotonic() - progress.seconds, time.monotonic()
     for position in range(progress.step, len(steps)):
         loss_sum += train_step(parts, config, stream, len(steps[position]), progress.epoch, position, len(steps))
         progress.step, progress.samples = position + 1, progress.samples + len(steps[position])
-        due = time.monotonic() - saved > 60 * config.checkpoint_minutes
-        if due or interrupt.requested():
+        interrupt.requested()  # which notes that the time is up
+        due = parts.ranks.agreed(time.monotonic() - saved > 60 * config.checkpoint_minutes, interrupt)
+        if due or interrupt.reason is not None:
             progress.loss_sum, progress.seconds = float(loss_sum), time.monotonic() - began
             saved = time.monotonic()
-            observer.checkpoint(progress)
+            _save(parts, progress, observer)
             interrupt.check(f"epoch {progress.epoch + 1}, step {progress.step} of {len(steps)} is saved")
         observer.alive(progress)
     progress.loss_sum, progress.seconds = float(loss_sum), time.monotonic() - began
 
 
-def _begin(parts: Parts, progress: Progress) -> None:
+def _save(parts: Parts, progress: Progress, observer: Observer) -> None:
+    """Have the exact step saved; no rank goes on (or ends, which may end the others) before that is done."""
+    parts.scores.collect()
+    observer.checkpoint(progress)
+    parts.ranks.wait()
+
+
+def first_samples(parts: Parts, config: TrainConfig, count: int) -> Inputs:
+    """Return what the model gets of the first ``count`` samples of the first epoch."""
+    order = epoch_order(config.seed, 0, len(parts.train), parts.weights)
+    batch = next(iter(parts.train.batches([order[:count]])))
+    if parts.augment is None:
+        return batch.inputs
+    generator = torch.Generator(device=batch.target.device).manual_seed(step_seed(config.seed, 0, 0))
+    return parts.augment(batch.inputs, batch.target, generator)[0]
+
+
+def _begin(parts: Parts, progress: Progress, steps: int) -> None:
     """Set everything that depends on the epoch, and on whether it begins or goes on."""
     parts.model.train()
     if parts.unfreezing is not None:
         parts.unfreezing.apply(progress.epoch)
     if parts.trace is not None:
         parts.trace.begin(progress.epoch, progress.step)
+    if parts.last_gradients is not None:
+        parts.last_gradients.begin(progress.epoch, steps - progress.step)
     parts.scores.begin(progress.step)
 
 
@@ -143,18 +173,11 @@ def train_step(
         group["lr"] = parts.schedule.rate(base, epoch * steps + position)
     total = torch.zeros((), dtype=torch.float64, device=parts.fabric.device)
     done = 0
-    while done < size:
-        batch = next(stream)
-        inputs, target = batch.inputs, batch.target
-        if parts.augment is not None:
-            generator = torch.Generator(device=target.device).manual_seed(seed + done)
-            inputs, target = parts.augment(inputs, target, generator)
-        output = parts.model(inputs)
-        loss = parts.loss(output, target).sum()
-        parts.fabric.backward(loss / size)
-        total += loss.detach()
-        parts.scores.add(output, target)
-        done += len(target)
+    for whole in micro_sizes(size, config.accumulate):
+        share = parts.ranks.share(whole)
+        total += _forward_backward(parts, next(stream), share, seed + done, size)
+        done += whole
+    total = parts.ranks.add_up(parts.module, total)
     for change in parts.gradient_steps:
         change()
     parts.optimizer.step()
@@ -164,11 +187,33 @@ def train_step(
     return total
 
 
+def _forward_backward(parts: Parts, batch: Batch, share: Share, seed: int, size: int) -> Tensor:
+    """Add this rank's part of a micro-batch to the gradients of a step of ``size`` samples; return its summed loss."""
+    inputs, target = batch.inputs, batch.target
+    if parts.augment is not None:
+        first = share.start if parts.augments_apart else 0
+        generator = torch.Generator(device=target.device).manual_seed(seed + first)
+        inputs, target = parts.augment(inputs, target, generator)
+    if not parts.augments_apart:
+        inputs = {name: values[share.start : share.stop] for name, values in inputs.items()}
+        target = target[share.start : share.stop]
+    with parts.ranks.as_whole(share):
+        output = parts.model(inputs)
+    loss = parts.loss(output, target).sum()
+    if not share.counts:
+        loss = loss * 0
+    parts.fabric.backward(loss / size)
+    if share.counts:
+        parts.scores.add(output, target)
+    return loss.detach()
+
+
 def _validate(parts: Parts, config: TrainConfig, interrupt: Interrupt) -> tuple[NDArray[np.float32], float]:
     """Return validation logits (N × K) and the mean loss, with the averaged weights if there are any."""
 
     def check() -> None:
         # A signal stops at the next batch. A time limit does not: a run resumed here must get through to go on.
+        parts.ranks.agreed(False, interrupt)
         if interrupt.reason is not None:
             interrupt.check("the epoch is trained and saved, its validation comes next")
 
@@ -185,17 +230,24 @@ def predict_source(
     """Return the logits (N × K) of every sample of ``source`` and their mean loss."""
     parts.model.eval()
     size = config.batch_size // config.accumulate
-    rows = np.arange(len(source))
-    logits: list[Tensor] = []
+    batches = np.split(np.arange(len(source)), range(size, len(source), size)) if len(source) else []
+    shares = [parts.ranks.share(len(rows)) for rows in batches]
+    mine = [share.of(rows) for rows, share in zip(batches, shares, strict=True)]
+    found = np.zeros((len(source), parts.val_target.shape[1]), np.float32)
     loss_sum = torch.zeros((), dtype=torch.float64, device=parts.fabric.device)
-    for batch in source.batches([rows[start : start + size] for start in range(0, len(rows), size)]):
+    waiting: list[tuple[Indices, Tensor]] = []
+    for rows, share, batch in zip(mine, shares, source.batches(mine), strict=True):
         check()
-        out = parts.model(batch.inputs).float()
-        loss_sum += parts.val_loss(out, batch.target).sum()
-        logits.append(out.cpu())
-    if not logits:
-        return np.empty((0, parts.val_target.shape[1]), np.float32), float("nan")
-    return torch.cat(logits).numpy(), float(loss_sum) / len(source)
+        if share.counts:
+            out = parts.model(batch.inputs).float()
+            loss_sum += parts.val_loss(out, batch.target).sum()
+            waiting.append((rows, out.cpu()))
+    for rows, logits in waiting:
+        found[rows] = logits.numpy()
+    if parts.ranks.count > 1:  # each row is one rank's, the others have 0 there
+        found = parts.ranks.total(torch.from_numpy(found)).numpy()
+        loss_sum = parts.ranks.total(loss_sum)
+    return found, float(loss_sum) / len(source) if len(source) else float("nan")
 
 
 def _close_epoch(
@@ -213,6 +265,7 @@ def _close_epoch(
         **{f"lr_{name}": parts.schedule.rate(base, last) for name, base in parts.named_rates.items()},
         "seconds": round(progress.seconds, 2),
     }
+    entry = dict(parts.ranks.told(entry))
     _check_finite(entry, validated=len(parts.val) > 0)
     row = parts.trace.row(progress.epoch + 1) if parts.trace is not None else None
     progress.gradients += [row] if row is not None else []
@@ -261,7 +314,13 @@ def steps_of(order: Indices, size: int) -> list[Indices]:
 
 def micro_batches(step: Indices, parts: int) -> list[Indices]:
     """Divide a batch into micro-batches of two samples or more."""
-    return np.array_split(step, max(1, min(parts, len(step) // 2)))
+    return np.split(step, np.cumsum(micro_sizes(len(step), parts))[:-1])
+
+
+def micro_sizes(samples: int, parts: int) -> list[int]:
+    """Return how many samples each micro-batch has."""
+    count = max(1, min(parts, samples // 2))
+    return [samples // count + (number < samples % count) for number in range(count)]
 
 
 def step_seed(seed: int, epoch: int, step: int) -> int:

@@ -113,3 +113,24 @@ def block(name: str) -> str:
     parts = name.split(".")
     numbered = len(parts) > 1 and parts[1].isdigit() and not parts[0][-1:].isdigit() and parts[0] != "head"
     return ".".join(parts[:2] if numbered else parts[:1])
+
+
+class LastGradients:
+    """The gradients of an epoch's last step, kept for histograms: one copy an epoch, in epochs that are due."""
+
+    def __init__(self, module: nn.Module, every: int) -> None:
+        """Keep them every so many epochs."""
+        self._module, self._every, self._left = module, every, 0
+        self.found: dict[str, Tensor] = {}
+
+    def begin(self, epoch: int, left: int) -> None:
+        """Note that ``left`` steps of ``epoch`` (from 0) are to come."""
+        self._left = left if (epoch + 1) % self._every == 0 else 0
+        self.found = {}
+
+    def record(self) -> None:
+        """Look at the gradients of a step."""
+        self._left -= 1
+        if self._left == 0:
+            named = self._module.named_parameters()
+            self.found = {name: value.grad.detach().clone() for name, value in named if value.grad is not None}

@@ -27,16 +27,21 @@ def write_metrics(folder: Path, history: Sequence[Mapping[str, float]], fixed_ra
         fixed_rate: what the column ``learning_rate`` says throughout, where groups have rates of their own, which
             are in ``lr_<group>``.
     """
-    rows = [
+    table = rows(history, fixed_rate)
+    names = list(dict.fromkeys(name for row in table for name in row))
+    rates = [name for name in names if name.startswith("lr_")]
+    scores = [name for name in names if name not in _FIRST and name not in rates]
+    first = [name for name in _FIRST if name in names]
+    write_text(folder / METRICS, _table([*first, *scores, *rates], table))
+
+
+def rows(history: Sequence[Mapping[str, float]], fixed_rate: float | None) -> list[dict[str, float]]:
+    """Return the scores and rates of every epoch by column; arguments as for :func:`write_metrics`."""
+    return [
         {"epoch": entry["epoch"], "learning_rate": entry["lr"] if fixed_rate is None else fixed_rate}
         | {name: value for name, value in entry.items() if name not in _LEFT_OUT}
         for entry in history
     ]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    rates = [name for name in names if name.startswith("lr_")]
-    scores = [name for name in names if name not in _FIRST and name not in rates]
-    first = [name for name in _FIRST if name in names]
-    write_text(folder / METRICS, _table([*first, *scores, *rates], rows))
 
 
 def write_trace(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:

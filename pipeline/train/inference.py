@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -109,11 +110,14 @@ class Network:
             IsobarError: an operator of the network has no counterpart in ONNX.
         """
         try:
-            torch.onnx.export(
-                self.traced(inputs), f=str(path), input_names=list(inputs), output_names=["logits"],
-                external_data=False, verbose=False,
-            )  # fmt: skip
-        except torch.onnx.OnnxExporterError as error:
+            with warnings.catch_warnings():
+                # What the exporter says of its own insides (deprecations, other ways of marking sizes) helps nobody.
+                warnings.simplefilter("ignore")
+                torch.onnx.export(
+                    self.traced(inputs), f=str(path), input_names=list(inputs), output_names=["logits"],
+                    external_data=False, verbose=False,
+                )  # fmt: skip
+        except (torch.onnx.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
             raise IsobarError(f"predict.export: this network cannot be written as ONNX ({_line(error)})") from error
 
 

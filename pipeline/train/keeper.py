@@ -17,10 +17,11 @@ from pipeline.core.run import Session
 from pipeline.train.assemble import identity, input_names
 from pipeline.train.checkpoint import Progress, check_identity, keep_best, save_checkpoint, save_tensors
 from pipeline.train.config import TrainConfig
-from pipeline.train.engine import Parts, has_ended
-from pipeline.train.history import write_metrics, write_trace
+from pipeline.train.engine import Parts, first_samples, has_ended
+from pipeline.train.history import rows, write_metrics, write_trace
 from pipeline.train.sections.start import CHECKPOINTS, LAST
 from pipeline.train.start import Beginning, check_tensors, take_weights
+from pipeline.train.tensorboard import Board
 
 MODEL_FORMAT = 1
 BEST = "model.best.pt"
@@ -28,6 +29,13 @@ OnEpoch = Callable[[Path], None]
 AfterEpoch = Callable[[Progress], None]
 _SHARE = 10
 """Drawing after an epoch may take one part in this many of the time."""
+
+
+class Silent:
+    """In place of a session: where another rank holds the run's folder."""
+
+    def beat(self, force: bool = False, **facts: Any) -> None:
+        """Note nothing."""
 
 
 @dataclass
@@ -38,10 +46,11 @@ class Keeper:
     config: TrainConfig
     store: Store
     folder: Path
-    session: Session
+    session: Session | Silent
     on_epoch: OnEpoch | None = None
     after_epoch: AfterEpoch | None = None
     began: float = field(default_factory=time.monotonic)
+    _board: Board | None = field(default=None, init=False)
     _drawn: float = field(default=-1e9, init=False)
     _cost: float = field(default=0.0, init=False)
 
@@ -62,11 +71,27 @@ class Keeper:
         else:
             progress = Progress()
             size = sum(p.numel() for p in self.parts.module.parameters())
-            event(f"training {self.config.model.backbone} with {size:,} parameters on {self.parts.fabric.device}")
+            shared = f" by {self.parts.ranks.count} ranks" if self.parts.ranks.count > 1 else ""
+            event(
+                f"training {self.config.model.backbone} with {size:,} parameters on {self.parts.fabric.device}{shared}"
+            )
             if beginning.weights is not None:
                 self._take(beginning.weights)
         self.session.beat(force=True, model=_facts(self.parts, beginning))
+        self._begin_board(progress)
         return progress
+
+    @property
+    def _fixed_rate(self) -> float | None:
+        """What is told as the rate where groups have rates of their own."""
+        return None if self.config.rates.by == "one" else self.config.optimizer.lr
+
+    def _begin_board(self, progress: Progress) -> None:
+        wanted = self.config.tensorboard
+        if wanted.scalars or wanted.histograms or wanted.images or wanted.graph:
+            self._board = Board(self.folder, wanted, rows(progress.history, self._fixed_rate))
+            if self._board.fresh and (wanted.images or wanted.graph):
+                self._board.begin(self.parts.module, first_samples(self.parts, self.config, max(wanted.images, 1)))
 
     def _take(self, path: Path) -> None:
         parts = self.parts
@@ -152,9 +177,12 @@ class Keeper:
             self._write_best(entry)
         write_json(self.folder / "history.json", {"epochs": progress.history, **best})
         if self.config.export_metrics:
-            fixed = None if self.config.rates.by == "one" else self.config.optimizer.lr
-            write_metrics(self.folder, progress.history, fixed)
+            write_metrics(self.folder, progress.history, self._fixed_rate)
         write_trace(self.folder, progress.gradients)
+        if self._board is not None:
+            last = self.parts.last_gradients
+            (row,) = rows(progress.history[-1:], self._fixed_rate)
+            self._board.epoch(row, self.parts.module, last.found if last is not None else {})
         self.checkpoint(progress)
         self._keep_best(progress)
         mark = " *" if improved else ""

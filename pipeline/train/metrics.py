@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.contract.scores import average_precision, f_score, macro
 from pipeline.core.errors import InputError
+from pipeline.train.ranks import Ranks
 
 LARGER_IS_BETTER = {"val_map": True, "val_f1": True, "val_accuracy": True, "val_loss": False, "last": True}
 SINGLE, MULTI = "single_label", "multi_label"
@@ -67,9 +68,12 @@ def validation_scores(logits: NDArray[np.float32], target: NDArray[np.uint8], ki
 class TrainScores:
     """Scores of the outputs that training made anyway, over an epoch; dropout and augmentation are in them."""
 
-    def __init__(self, kind: str, classes: int, device: torch.device) -> None:
-        """Start with nothing counted; rows of the counts: hits, chosen, present, each of K classes."""
-        self._kind, self._waiting = kind, list[tuple[Tensor, Tensor]]()
+    def __init__(self, kind: str, classes: int, device: torch.device, ranks: Ranks | None = None) -> None:
+        """Start with nothing counted; rows of the counts: hits, chosen, present, each of K classes.
+
+        Of several ranks each counts its own samples, until :meth:`collect`.
+        """
+        self._kind, self._waiting, self._ranks = kind, list[tuple[Tensor, Tensor]](), ranks or Ranks()
         self._counts = torch.zeros(3, classes, dtype=torch.float64, device=device)
 
     def begin(self, step: int) -> None:
@@ -85,9 +89,15 @@ class TrainScores:
         if len(self._waiting) >= _PENDING:
             self._count()
 
-    def result(self) -> dict[str, float]:
-        """Return ``train_f1`` (macro) and of single labels ``train_accuracy``."""
+    def collect(self) -> None:
+        """Bring the counts of all ranks to the leading one; all have to come."""
         self._count()
+        total = self._ranks.total(self._counts)
+        self._counts = total if self._ranks.leads else torch.zeros_like(total)
+
+    def result(self) -> dict[str, float]:
+        """Return ``train_f1`` (macro) and of single labels ``train_accuracy``; of several ranks the leading one's."""
+        self.collect()
         hits, chosen, present = self._counts.cpu().numpy()
         total = chosen + present
         score = np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
@@ -103,7 +113,7 @@ class TrainScores:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over the counts of a running epoch."""
-        if state:
+        if state and self._ranks.leads:
             self._counts.copy_(state["counts"])
 
     @torch.no_grad()

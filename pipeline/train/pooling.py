@@ -82,7 +82,7 @@ class WindowPool(nn.Module):
         rows, columns = self._profile(0), self._profile(1)
         weights = (rows[:, :, None] * columns[:, None, :]).flatten(1)
         means = (maps.flatten(2) @ weights.T).transpose(1, 2)
-        means = means.reshape(len(maps), self.members, self.width)
+        means = means.reshape(maps.shape[0], self.members, self.width)
         return means if self.members > 1 else means[:, 0]
 
     def _profile(self, axis: int) -> Tensor:

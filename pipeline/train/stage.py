@@ -13,17 +13,20 @@ import torch
 from pipeline.contract.predictions import Predictions
 from pipeline.contract.store import DEFAULT_FOLD, Store
 from pipeline.core.artifact import write_json
+from pipeline.core.errors import EnvironmentFault
 from pipeline.core.interrupt import Interrupt
 from pipeline.core.logs import log
-from pipeline.core.run import RunFolder
+from pipeline.core.run import RunFolder, Session
 from pipeline.train.assemble import assemble, input_names, what_is_wanted
 from pipeline.train.batches import open_source, share_sources
 from pipeline.train.checkpoint import Progress, load_tensors, save_tensors
 from pipeline.train.config import TrainConfig
 from pipeline.train.engine import Parts, fit, predict_source
-from pipeline.train.keeper import BEST, AfterEpoch, Keeper, OnEpoch
+from pipeline.train.follower import Follower
+from pipeline.train.keeper import BEST, AfterEpoch, Keeper, OnEpoch, Silent
+from pipeline.train.ranks import Ranks
 from pipeline.train.shelf import Shelf
-from pipeline.train.start import where_to_begin
+from pipeline.train.start import Beginning, where_to_begin
 
 
 def train(
@@ -35,6 +38,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     after_epoch: AfterEpoch | None = None,
     opened: Store | None = None,
+    ranks: Ranks | None = None,
 ) -> Progress:
     """Train on the store until the run is finished, going on from its last checkpoint if there is one.
 
@@ -50,27 +54,63 @@ def train(
         after_epoch: is called after each epoch, when all of its files are written; what it raises ends the training,
             which the same run folder goes on with.
         opened: the store, where several trainings of one process share it (:func:`open_shared`).
+        ranks: who trains it together; each of them calls this.
 
     Raises:
         InputError: settings do not fit the store, or the checkpoint does not belong to this run.
         Interrupted: a signal or ``max_time`` stopped the run at a safe point.
     """
-    store = Store(store_folder) if opened is None else opened
-    with _without_denormals(), run.session("train", epochs=config.epochs, select=config.select) as session:
+    ranks = ranks or Ranks()
+    store = _opened(store_folder, ranks) if opened is None else opened
+    with _without_denormals(), _session(run, config, ranks) as session:
         beginning = where_to_begin(config, run.path, home)
-        parts = assemble(config, store, beginning.facts)
-        keeper = Keeper(parts, config, store, run.path, session, on_epoch, after_epoch)
+        _check_same_beginning(beginning, ranks)
+        parts = assemble(config, store, beginning.facts, ranks)
+        keeper = (Keeper if ranks.leads else Follower)(parts, config, store, run.path, session, on_epoch, after_epoch)
         progress = keeper.begin(beginning)
         interrupt.limit(None if config.max_time is None else 60 * config.max_time)
         fit(parts, config, progress, keeper, interrupt)
         keeper.close()
+        ranks.wait()
         best = load_tensors(run.path / BEST)
         parts.module.load_state_dict(best["model"])
-        save_tensors(run.path / "model.pt", best)
-        write_json(run.path / "norm.json", _norm(config, store, progress))
+        if ranks.leads:
+            save_tensors(run.path / "model.pt", best)
+            write_json(run.path / "norm.json", _norm(config, store, progress))
         _write_predictions(parts, config, store, run.path)
         session.beat(force=True, epoch=progress.epoch, best_epoch=progress.best_epoch, best=progress.best)
     return progress
+
+
+def _opened(folder: Path, ranks: Ranks) -> Store:
+    """Open the store; several ranks of a machine hold its splits in memory once together."""
+    here = ranks.launch.local_count
+    return open_shared(folder, here) if here > 1 else Store(folder)
+
+
+@contextmanager
+def _session(run: RunFolder, config: TrainConfig, ranks: Ranks) -> Iterator[Session | Silent]:
+    """Hold the run's folder; of several ranks the leading one does."""
+    if not ranks.leads:
+        yield Silent()
+        return
+    more = {"ranks": ranks.count} if ranks.count > 1 else {}
+    with run.session("train", epochs=config.epochs, select=config.select, **more) as session:
+        yield session
+
+
+def _check_same_beginning(beginning: Beginning, ranks: Ranks) -> None:
+    """Check that all ranks found the checkpoint that the leading one did.
+
+    Raises:
+        EnvironmentFault: this one found another, because its node does not see the same files.
+    """
+    theirs, ours = ranks.told(beginning.place()), beginning.place()
+    if theirs != ours:
+        raise EnvironmentFault(
+            f"rank {ranks.launch.rank} finds the run {ours}, the leading one {theirs}; results/ has to be on a disk "
+            "that all nodes see"
+        )
 
 
 def open_shared(store_folder: Path, sharers: int = 1) -> Store:
@@ -142,6 +182,8 @@ def _write_predictions(parts: Parts, config: TrainConfig, store: Store, folder: 
             continue
         source = open_source(store, what_is_wanted(config, store, parts.fabric.device), rows, config.memory_gb / 4)
         logits, _ = predict_source(parts, config, source)
+        if not parts.ranks.leads:
+            continue
         Predictions(
             logits=logits.astype(np.float32),
             target=store.target[rows],

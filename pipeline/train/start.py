@@ -36,6 +36,13 @@ class Beginning:
         """What the model was when the checkpoint was written."""
         return None if self.states is None else self.states.get("facts")
 
+    def place(self) -> str:
+        """Return where it is, in words."""
+        if self.states is None:
+            return "before its first step"
+        progress = self.states["progress"]
+        return f"at epoch {progress['epoch'] + 1}, step {progress['step'] + 1}"
+
     def told(self) -> dict[str, str]:
         """Return what ``run.json`` tells of it."""
         found = {"start_from": str(self.weights)} if self.weights is not None else {}

@@ -159,7 +159,9 @@ class Pipeline:
         Raises:
             InputError: the results differ in size from sample to sample.
         """
-        draws, state = Draws.of(seed, len(images)), images
+        # Fixed transforms draw nothing, and asking for the number of samples would fix it in an exported graph.
+        fixed = all(isinstance(step, Whole) for step in self.steps)
+        draws, state = Draws.of(seed, 0 if fixed else len(images)), images
         for place, step in enumerate(self.steps):
             state = step(state, draws, place)  # type: ignore[assignment]
         if not isinstance(state, Tensor):

@@ -17,6 +17,7 @@ from pipeline.train.checkpoint import Progress
 from pipeline.train.clipping import adaptive_clip, clipped_parameters, unit_norm
 from pipeline.train.config import AgcConfig, TrainConfig
 from pipeline.train.engine import Parts, fit
+from pipeline.train.ranks import Ranks
 from tests.train.training import STAGED, Watcher, config, write_small
 
 FACTOR = 1e-3
@@ -114,7 +115,7 @@ def test_norm_clipping_bounds_the_norm(store: Store, tmp_path: Path) -> None:
 def test_scaled_gradients_are_unscaled_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """With float16 the loss is scaled up; clipping and tracing must see the gradients that it has without."""
 
-    def scaling(settings: TrainConfig) -> Fabric:
+    def scaling(settings: TrainConfig, ranks: Ranks) -> Fabric:
         # bfloat16 has the range of float32, so that the scaled values are the plain ones times the scale.
         plugin = MixedPrecision("bf16-mixed", "cpu")
         plugin.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**14)

@@ -19,7 +19,7 @@ from pipeline.train.assemble import assemble
 from pipeline.train.checkpoint import load_tensors
 from pipeline.train.config import TrainConfig, start_versions
 from pipeline.train.stage import train
-from tests.train.test_unfreezing import Stop
+from tests.stopping import StopAt
 from tests.train.training import config, run_of, same, write_small
 
 NONE = {"schedule": {"name": "none"}}
@@ -92,7 +92,7 @@ def test_interrupted_it_goes_on_and_not_back(place: Path, tmp_path: Path) -> Non
     run = RunFolder(tmp_path / "cut")
     run.begin("x: 1\n")
     with pytest.raises(Interrupted):
-        train(settings, place / "store", run, Stop(8), place)
+        train(settings, place / "store", run, StopAt(8), place)
     train(settings, place / "store", run, Interrupt(), place)
     assert same(model(run.path), model(whole))
 
@@ -177,7 +177,7 @@ def test_back_to_a_named_checkpoint_of_the_same_run(place: Path, tmp_path: Path)
     expected = (run.path / "model.pt").read_bytes()
     back = settings.model_copy(update={"resume": names[0]})
     with pytest.raises(Interrupted):
-        train(back, place / "store", run, Stop(8), tmp_path)
+        train(back, place / "store", run, StopAt(8), tmp_path)
     assert load_tensors(run.path / "checkpoints" / "last.ckpt")["progress"]["epoch"] == 2, "stopped after going on"
     progress = train(back, place / "store", run, Interrupt(), tmp_path)
     assert [entry["epoch"] for entry in progress.history] == [1, 2, 3]
