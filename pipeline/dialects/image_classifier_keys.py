@@ -32,7 +32,7 @@ MODE = (
     Key("datasets", "store.images.datasets", "data sets that are merged", _HERE + "test_folders", rule=True),
     Key("<name>_dir", "store.images.datasets", "folder of a data set (dataset_a_dir …), with train, val and test in it",
         _HERE + "test_folders", "<data_dir>/<name>_15m_winsize40", rule=True),
-    Key("logs_dir", "", "curves are metrics.csv and pictures in the run folder", _INERT),
+    Key("logs_dir", "", "curves are in the run folder: metrics.csv, pictures, tensorboard/", _INERT),
     Key("checkpoint_dir", "results", "folder of the runs: `<checkpoint_dir>/<mode>_<name>/<run>/checkpoints/`",
         _HERE + "test_switches", convert=path),
     Key("image_size", "store.images.size", "height and width; images are stretched to it", _HERE + "test_folders", 224),

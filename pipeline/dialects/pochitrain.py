@@ -294,8 +294,8 @@ LATER = (
     Key("train_pin_memory", "", _LOADER, _HERE + "test_keys_without_effect_are_accepted"),
     Key("infer_pin_memory", "", _LOADER, _HERE + "test_keys_without_effect_are_accepted"),
     Key("gpu_non_blocking", "", _LOADER, _HERE + "test_keys_without_effect_are_accepted"),
-    Key("enable_tensorboard", "", "curves are metrics.csv and pictures in the run folder",
-        _HERE + "test_keys_without_effect_are_accepted"),
+    Key("enable_tensorboard", "train.tensorboard.scalars", "curves for TensorBoard, in the run folder",
+        _HERE + "test_switches"),
     Key("benchmark_env_name", "", "a label of its benchmarks", _HERE + "test_keys_without_effect_are_accepted"),
 )  # fmt: skip
 """Keys of pochitrain's later versions, that its guide does not tell."""

@@ -88,6 +88,8 @@ def test_switches(pochi: Form) -> None:
     assert (changed.results, changed.train.device, changed.train.cudnn_benchmark) == ("w", "cpu", True)
     assert not changed.train.export_metrics
     assert pochi.load("device = None").train.device == "auto"
+    assert config.train.tensorboard.scalars
+    assert not pochi.load("enable_tensorboard = False").train.tensorboard.scalars
 
 
 @pytest.mark.parametrize(
