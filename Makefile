@@ -2,7 +2,7 @@
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --locked --quiet
 
-.PHONY: demo test test-slow test-slurm lint format bench schema lock clean
+.PHONY: demo test test-slow test-slurm lint audit faults format bench schema lock clean
 
 .uv/bin/uv:
 	@python3 -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet uv \
@@ -23,14 +23,21 @@ test-slow: .venv/.synced ## kills, worlds of full size, whole chains
 	$(RUN) pytest -m slow
 
 test-slurm: .venv/.synced ## on a real Slurm of two nodes on this machine (Debian, root)
-	slurm/dev_cluster.sh up
-	$(RUN) pytest -m slurm tests/submit; code=$$?; slurm/dev_cluster.sh down; exit $$code
+	@if slurm/dev_cluster.sh env >/dev/null 2>&1; then down=:; else down="slurm/dev_cluster.sh down"; fi; \
+	  slurm/dev_cluster.sh up || { $$down; exit 1; }; \
+	  OMP_NUM_THREADS=1 $(RUN) pytest -m slurm tests/submit; code=$$?; $$down; exit $$code
 
 lint: .venv/.synced ## style, types and arrows
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) pytest --quiet tests/test_architecture.py
+
+audit: .venv/.synced ## known vulnerabilities of the locked packages; skips offline
+	$(RUN) pytest -m slow tests/security/test_dependencies.py
+
+faults: .venv/.synced ## 320 faults injected into all jobs, with a table: half an hour
+	$(RUN) python -m tests.faults
 
 format: .venv/.synced
 	$(RUN) ruff check --fix .

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.core.config import load
 from pipeline.core.job import Job, Outcome, job_main
+from pipeline.core.lock import exclusive
 from pipeline.core.logs import log
 from pipeline.experiment import Experiment, home
 from pipeline.importance.config import ImportanceConfig
@@ -23,7 +24,8 @@ def main(job: Job[ImportanceConfig]) -> Outcome:
     from pipeline.report.importance import draw_importance
 
     done = analyse(job.config, home(), job.interrupt, job.new)
-    draw_importance(done.run)
+    with exclusive(done.run):
+        draw_importance(done.run)
     if job.config.update:
         updated = write_into(job.config, done, Path(job.config.update), lambda path: load(path, Experiment))
         print(updated.diff, end="")

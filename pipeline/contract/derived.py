@@ -75,16 +75,19 @@ def read_derived(folder: Path) -> DerivedSpec:
     """Read the manifest in ``folder`` whether the derivation has finished or not.
 
     Raises:
-        InputError: missing, broken or of another format.
+        InputError: missing, broken, changed or of another format.
     """
     raw: dict[str, Any] = read_json(folder / MANIFEST)
     if raw.get("format") != FORMAT:
         found = raw.get("format")
         raise InputError(f"{folder}: derived data of format {found!r}, this program reads {FORMAT}; run derive again")
     try:
-        return _spec(raw)
+        spec = _spec(raw)
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder}: the manifest is not whole ({error}); run derive again") from None
+    if raw.get("version") != spec.version:
+        raise InputError(f"{folder / MANIFEST}: its list of files was changed; delete {folder} and run derive again")
+    return spec
 
 
 def _spec(raw: dict[str, Any]) -> DerivedSpec:

@@ -33,6 +33,8 @@ FORMAT = 1
 DEFAULT_FOLD = "default"
 SPLITS = ("train", "val", "test")
 IMAGE = "image"
+_SMALL = 1 << 26
+"""Bytes of a file whose checksum is compared whenever a store is opened: targets, splits and scales always."""
 INDEX_COLUMNS = ("id", "time", "date", "label", "kind", "group")
 
 
@@ -113,14 +115,21 @@ class Rows:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open ``path`` and read its header."""
-        with path.open("rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            self.shape, fortran, self.dtype = read(stream)
-            self._offset = stream.tell()
-        if fortran:
-            raise InputError(f"{path}: array in Fortran order; run the store job again")
+        """Open ``path`` and read its header.
+
+        Raises:
+            InputError: it holds no array of numbers.
+        """
+        try:
+            with path.open("rb") as stream:
+                version = np.lib.format.read_magic(stream)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                self.shape, fortran, self.dtype = read(stream)
+                self._offset = stream.tell()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: not an array ({error}); delete it and run the store job again") from None
+        if fortran or self.dtype.kind not in "biuf":
+            raise InputError(f"{path}: not an array of numbers in C order; delete it and run the store job again")
         self._file = os.open(path, os.O_RDONLY)
         self.row_bytes = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
         self._path = path
@@ -174,12 +183,18 @@ class Store:
         """Read ``store.json`` and the index.
 
         Raises:
-            InputError: missing, of another format, or files are missing or differ in size.
+            InputError: missing, of another format, or files are missing or differ in size, or, where they have at most
+                64 MiB, in contents.
         """
         self.folder = folder
         self.spec = load_store_spec(folder)
-        check_files(folder, self.spec.files)
-        self.target: NDArray[np.uint8] = np.load(folder / self.spec.target.file)
+        arrays = {spec.file for spec in self.spec.inputs.values()} | {self.spec.target.file}
+        if not arrays <= self.spec.files.keys():
+            strange = shorten(sorted(arrays - self.spec.files.keys()))
+            raise InputError(f"{folder / 'store.json'}: {strange} is not among its files; run the store job again")
+        check_files(folder, self.spec.files, small=_SMALL)
+        rows = Rows(folder / self.spec.target.file)
+        self.target: NDArray[np.uint8] = rows.read(np.arange(len(rows), dtype=np.int64))
         self._index = read_index(folder / "index.csv")
         self.scale: dict[str, Any] = read_json(folder / "scale.json")["folds"]
 

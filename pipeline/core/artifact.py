@@ -44,6 +44,7 @@ def writing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     make_folder(path.parent)
     try:
+        part.unlink(missing_ok=True)  # also a link that somebody put there: it is not written through
         yield part
         flush(part)
         os.replace(part, path)
@@ -119,7 +120,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage that writes it first") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path}: not a readable JSON file ({error}); delete it and run its stage again") from None
     if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
         found = value.get("schema_version") if isinstance(value, dict) else type(value).__name__
@@ -183,21 +184,29 @@ def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, An
     return {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
 
 
-def check_files(folder: Path, files: dict[str, dict[str, Any]], contents: bool = False) -> None:
+def check_files(folder: Path, files: dict[str, dict[str, Any]], contents: bool = False, small: int = 0) -> None:
     """Check that the files of a manifest are there with the recorded size (and checksum if ``contents``).
 
+    Args:
+        folder: where they are.
+        files: name → bytes and, for checksums, sha256.
+        contents: whether all are read to compare their checksums.
+        small: bytes up to which a file is read in any case, because it costs next to nothing.
+
     Raises:
-        InputError: a file is missing or differs.
+        InputError: a file is missing or differs, or a name leads out of the folder.
     """
     for name, entry in files.items():
         path = folder / name
-        size = path.stat().st_size if path.exists() else None
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"{folder}: its list of files names {name!r}, which is not in it; run its stage again")
+        size = path.stat().st_size if path.exists() else -1
         if size != entry["bytes"]:
-            found = "missing" if size is None else f"{size} bytes"
+            found = "missing" if size < 0 else f"{size} bytes"
             raise InputError(
                 f"{path}: {found}, expected {entry['bytes']} bytes; delete {folder} and run its stage again"
             )
-        if contents and sha256(path) != entry["sha256"]:
+        if (contents or size <= small) and sha256(path) != entry["sha256"]:
             raise InputError(
                 f"{path}: its checksum differs from the manifest's; delete {folder} and run its stage again"
             )

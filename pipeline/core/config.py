@@ -21,6 +21,8 @@ from pipeline.core.choose import near
 from pipeline.core.errors import InputError, shorten
 
 COMMAND_LINE = "command line"
+_MOST_BYTES, _MOST_VALUES = 10**6, 10**5
+"""Far beyond any config, and little for a program: what a hostile or mistaken file may cost."""
 
 
 class Section(BaseModel):
@@ -167,14 +169,18 @@ def _read_yaml(path: Path) -> Source:
     text = _text(path)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_explosive(node, path)
         values = yaml.safe_load(text)
+    except RecursionError:
+        raise InputError(f"{path}: lists or sections within each other without end; no config is so deep") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise InputError(f"{place}: not valid YAML: {reason}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: a value that looks like a date is none ({error}); put quotes around it") from None
+    except (ValueError, OverflowError) as error:
+        what = "a number has too many digits" if "digits" in str(error) else "a value that looks like a date is none"
+        raise InputError(f"{path}: {what} ({error}); put quotes around it") from None
     if values is None:
         return Source({}, str(path))
     if not isinstance(values, dict):
@@ -187,8 +193,33 @@ def _read_yaml(path: Path) -> Source:
     return Source(values, str(path), lines)
 
 
+def _refuse_explosive(root: yaml.Node | None, path: Path) -> None:
+    """Raise ``InputError`` where aliases (``*name``) stand for too much, or for what they are in.
+
+    Written out, nine lines of nine aliases each are 9⁹ values: any program that walks through them never ends.
+    """
+    sizes: dict[int, int] = {}
+    within: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        if id(node) in within:
+            raise InputError(f"{path}:{node.start_mark.line + 1}: an anchor (&name) that holds itself; write it out")
+        if id(node) not in sizes:
+            within.add(id(node))
+            pairs = node.value if isinstance(node.value, list) else []
+            inner = [part for pair in pairs for part in (pair if isinstance(pair, tuple) else (pair,))]
+            sizes[id(node)] = 1 + sum(size(part) for part in inner)
+            within.discard(id(node))
+        return sizes[id(node)]
+
+    if root is not None and size(root) > _MOST_VALUES:
+        raise InputError(f"{path}: {sizes[id(root)]} values, aliases written out; a config has at most {_MOST_VALUES}")
+
+
 def _text(path: Path) -> str:
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError(f"{path}: {path.stat().st_size} bytes; a config has at most {_MOST_BYTES}")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         siblings = [str(other) for other in sorted(path.parent.glob("*.yaml"))] if path.parent.is_dir() else []
@@ -260,8 +291,11 @@ def _override(source: Source, text: str) -> None:
     if not equals or not key:
         raise InputError(f"{COMMAND_LINE}: {text!r}: expected key.sub=value, for example train.epochs=10")
     try:
+        _refuse_explosive(yaml.compose(raw, Loader=yaml.SafeLoader), Path(COMMAND_LINE))
         value = yaml.safe_load(raw)
-    except (yaml.YAMLError, ValueError):
+    except RecursionError:
+        raise InputError(f"{COMMAND_LINE}: {key}: lists within lists without end") from None
+    except (yaml.YAMLError, ValueError, OverflowError):
         value = raw
     here = source.values
     *parents, last = key.split(".")

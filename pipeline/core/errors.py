@@ -18,6 +18,10 @@ _DISK = {
     errno.EACCES: "permission is denied",
     errno.EPERM: "permission is denied",
     errno.EMFILE: "too many files are open",
+    errno.EFBIG: "the file would pass the size that is allowed (ulimit -f)",
+    errno.ENOLCK: "files cannot be locked there (on NFS: no lock daemon)",
+    errno.EIO: "the disk reports an error",
+    errno.ESTALE: "the network file system has lost the file",
 }
 
 

@@ -49,7 +49,7 @@ def updating(folder: Path) -> Iterator[None]:
     """Wait until nobody else reads and writes the shared record of ``folder``, and hold it for that moment."""
     handle = _open(folder, ".lock-record")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _lock(handle, folder, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
@@ -75,7 +75,7 @@ def _held(folder: Path, name: str, kind: int) -> Iterator[None]:
     handle = _open(folder, name)
     try:
         try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+            _lock(handle, folder, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             raise EnvironmentFault(f"{folder}: in use by {_holder(handle)}; wait for it, or stop it") from None
         if kind == fcntl.LOCK_EX:
@@ -84,6 +84,13 @@ def _held(folder: Path, name: str, kind: int) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, folder: Path, kind: int) -> None:
+    try:
+        fcntl.flock(handle, kind)
+    except OSError as error:
+        raise disk_fault(error, folder) or error from error
 
 
 def _open(folder: Path, name: str) -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -20,10 +21,12 @@ from typing import Any
 
 from pipeline.core import logs
 from pipeline.core.artifact import digest8, read_json, write_json, write_text
-from pipeline.core.errors import DONE, FAILED, INTERRUPTED, EnvironmentFault, InputError, IsobarError
+from pipeline.core.errors import DONE, FAILED, INTERRUPTED, EnvironmentFault, InputError, IsobarError, disk_fault
 from pipeline.core.lock import exclusive
 
 BEAT_SECONDS = 15.0
+_NO_LINKS = (errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS)
+"""How a disk says that it holds no symbolic links: Google Drive, FAT, some shared folders of virtual machines."""
 _REPOSITORY = Path(__file__).parents[2]
 
 
@@ -145,7 +148,13 @@ def existing_run(path: Path) -> RunFolder:
 def _point(link: Path, target: str) -> None:
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
+    try:
+        temporary.symlink_to(target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise disk_fault(error, link) or error from error
+        logs.log.debug("%s: this disk holds no links; runs are found by their names", link)
+        return
     os.replace(temporary, link)
 
 

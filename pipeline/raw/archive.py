@@ -40,5 +40,11 @@ def _check(path: Path, members: list[zipfile.ZipInfo]) -> None:
     names = [member.filename for member in members]
     if not members:
         raise InputError(f"{path}: a ZIP archive without a file in it; download it again")
+    size, free = sum(member.file_size for member in members), shutil.disk_usage(tempfile.gettempdir()).free
+    if size > free:
+        raise InputError(
+            f"{path}: a ZIP archive that unpacks to {size} bytes, {free} are free in {tempfile.gettempdir()}; unpack "
+            "it where there is room, or set TMPDIR, if it comes from where you trust"
+        )
     if any(member.flag_bits & 1 for member in members):
         raise InputError(f"{path}: a ZIP archive with a password ({shorten(names)}); unpack it")

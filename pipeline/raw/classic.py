@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from pipeline.raw.header import ATTRIBUTES, Cut, Header, Item, Unpack, Values
+from pipeline.raw.header import ATTRIBUTES, Cut, Header, Item, Unpack, Values, check_length_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,6 +49,7 @@ def _item(name: str, array: xr.Variable) -> Item:
     attrs = {key: array.attrs[key] for key in ATTRIBUTES if key in array.attrs}
     values = None
     if array.ndim <= 1 and array.dtype.kind in "fiu":
+        check_length_of(name, array.shape)
         values = np.asarray(array.values)
         unpack = Unpack.of(attrs)
         values = values if unpack.trivial else unpack(values)

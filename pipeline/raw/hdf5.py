@@ -18,7 +18,7 @@ import hdf5plugin  # noqa: F401 - makes HDF5 read files compressed with LZ4, Zst
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.raw.header import ATTRIBUTES, Cut, Header, Item, Unpack, Values
+from pipeline.raw.header import ATTRIBUTES, Cut, Header, Item, Unpack, Values, check_length_of
 from pipeline.raw.memory import blank
 
 
@@ -121,6 +121,7 @@ def _attributes(data: h5py.Dataset) -> dict[str, Any]:
 def _item(data: h5py.Dataset, name: str, dims: tuple[str, ...], attributes: dict[str, Any]) -> Item:
     values = None
     if data.ndim <= 1 and data.dtype.kind in "fiu":
+        check_length_of(name, data.shape)
         stored = np.asarray(data[()])
         unpack = Unpack.of(attributes)
         values = stored if unpack.trivial else unpack(stored)

@@ -26,6 +26,15 @@ ATTRIBUTES = (
 )
 """The attributes that say what a variable is and how it is packed; others are not read."""
 
+_LONGEST = 50_000_000
+"""Values of a coordinate; all hours of ERA5 are 750 000."""
+
+
+def check_length_of(name: str, shape: tuple[int, ...]) -> None:
+    """Raise ``ValueError`` for a coordinate that no file has; a header of a few bytes may announce any length."""
+    if int(np.prod(shape, dtype=np.float64)) > _LONGEST:
+        raise ValueError(f"{name} announces {shape[0]} values, a coordinate has at most {_LONGEST}")
+
 
 @dataclass(frozen=True)
 class Item:

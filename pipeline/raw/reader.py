@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -57,6 +58,8 @@ def _blaming(label: object) -> Iterator[None]:
     try:
         yield
     except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            raise MemoryError(str(error)) from error
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{label}: truncated or corrupt ({reason}); download it again") from error
 

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pipeline.core.artifact import read_json
+from pipeline.core.lock import exclusive
 from pipeline.report.style import BASE, FAINT, INK, MODEL, key, look, new_figure, save, shortened
 from pipeline.report.sweep_table import TITLES, show_sweep, unit_of
 
@@ -32,8 +33,10 @@ def show(folder: Path, dpi: int) -> None:
 
     Raises:
         InputError: there is no summary.
+        EnvironmentFault: another process works in the folder.
     """
-    draw_sweep(folder, dpi)
+    with exclusive(folder):
+        draw_sweep(folder, dpi)
     show_sweep(read_json(folder / SUMMARY))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,16 @@ import numpy as np
 from pipeline.store.moments import Floats
 
 
+def _sum(part: Floats) -> float:
+    """Return the CRC-32 of numbers, as a float that holds it exactly."""
+    return float(zlib.crc32(np.ascontiguousarray(part).tobytes()))
+
+
 class Journal:
     """The moments of each finished part (3 × samples × C, float64), appended to one file in order.
 
-    Its length says how many parts are whole; a part that was cut off by a kill is dropped and done again. It is not
-    flushed to the disk: what a crash of the machine takes from its end is done again as well.
+    Each part is followed by its checksum; one that was cut off by a kill, or changed, is dropped and done again with
+    those after it. It is not flushed to the disk: what a crash of the machine takes from its end is done again as well.
     """
 
     def __init__(self, folder: Path, label: str, shapes: Sequence[tuple[int, int, int]]) -> None:
@@ -26,10 +32,10 @@ class Journal:
         position = 0
         for shape in shapes:
             end = position + int(np.prod(shape))
-            if end > len(noted):
+            if end >= len(noted) or noted[end] != _sum(noted[position:end]):
                 break
             self.parts.append(noted[position:end].reshape(shape))
-            position = end
+            position = end + 1
         self._position = 8 * position
 
     @property
@@ -48,7 +54,8 @@ class Journal:
         Raises:
             OSError: the disk is full, for instance.
         """
-        data = np.ascontiguousarray(part).tobytes()
+        plain = np.ascontiguousarray(part)
+        data = plain.tobytes() + np.float64(_sum(plain)).tobytes()
         with self._path.open("r+b" if self._path.exists() else "w+b") as stream:
             stream.seek(self._position)
             stream.write(data)

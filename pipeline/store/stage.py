@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.contract.derived import load_derived
 from pipeline.contract.store import DEFAULT_FOLD, StoreSpec
 from pipeline.core import logs
-from pipeline.core.artifact import write_json
+from pipeline.core.artifact import check_files, write_json
 from pipeline.core.errors import EnvironmentFault, InputError, disk_fault
 from pipeline.core.interrupt import Interrupt
 from pipeline.store.arrays import npy_bytes
@@ -85,6 +85,8 @@ def _fill(content: Content, dataset: str, version: str, part: Path, interrupt: I
     months = months_of(content.days, content.derived, content.upstream.pieces)
     plan = Plan(months, content.upstream, content.channels, content.window, part / PROGRESS, interrupt)
     _refuse_small_disk(plan, part / "grid.npy", content.config.dtype)
+    pieces = {piece.file: {"bytes": piece.bytes, "sha256": piece.sha256} for piece in content.upstream.pieces}
+    check_files(content.derived, pieces, contents=True)
     try:
         moments = measure(plan)
         scales = {GRID: fold_scales(content, moments, content.names)}

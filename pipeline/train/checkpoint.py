@@ -11,6 +11,7 @@ import os
 import pickle
 import shutil
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -107,7 +108,7 @@ def load_raw(path: Path) -> dict[str, Any]:
         InputError: broken, or of another format.
     """
     raw = load_tensors(path)
-    if raw.get("format") != FORMAT or "progress" not in raw:
+    if raw.get("format") != FORMAT or not {"progress", "identity"} <= raw.keys():
         raise InputError(
             f"{path}: checkpoint of format {raw.get('format')!r}, this program reads {FORMAT}; start --new"
         )
@@ -135,6 +136,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
         InputError: not such a file, truncated, or holding objects that could run code.
     """
     try:
+        if zipfile.is_zipfile(path):
+            _check_sums(path)
         value = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
@@ -142,12 +145,20 @@ def load_tensors(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: holds more than weights and plain values, refused because it could run code"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0][:120]
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise InputError(f"{path}: not a readable checkpoint ({reason}); delete it and train again") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a checkpoint, found a {type(value).__name__}")
     return value
+
+
+def _check_sums(path: Path) -> None:
+    """Raise ``BadZipFile`` if a part of the file differs from its checksum; torch does not look at them."""
+    with zipfile.ZipFile(path) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise zipfile.BadZipFile(f"its part {broken} was changed")
 
 
 def keep_best(last: Path, history: Sequence[Mapping[str, float]], select: str, count: int = 1) -> None:

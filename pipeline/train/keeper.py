@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.contract.store import Store
 from pipeline.core.artifact import write_json
 from pipeline.core.config import signature
-from pipeline.core.errors import InputError, IsobarError
+from pipeline.core.errors import EnvironmentFault, InputError, IsobarError
 from pipeline.core.logs import event, log
 from pipeline.core.run import Session
 from pipeline.train.assemble import identity, input_names
@@ -194,7 +194,11 @@ class Keeper:
             self.after_epoch(progress)
 
     def close(self) -> None:
-        """Have the pictures of the finished training drawn, also where the last epoch was an earlier process's."""
+        """Have the pictures of the finished training drawn, also where the last epoch was an earlier process's.
+
+        Raises:
+            EnvironmentFault, OSError: they cannot be written; the run is not done then, and the same command ends it.
+        """
         self._draw(force=True)
 
     def _keep_best(self, progress: Progress) -> None:
@@ -209,7 +213,9 @@ class Keeper:
         try:
             self.on_epoch(self.folder)
         except (IsobarError, OSError, ValueError, RuntimeError, KeyError) as error:
-            # Hours of training must not end over a picture, which `report` can draw again.
+            if force and isinstance(error, EnvironmentFault | OSError):
+                raise
+            # Hours of training must not end over a picture that the next epoch draws again.
             log.warning("pictures of epoch: %s: %s", type(error).__name__, error)
         self._drawn = time.monotonic()
         self._cost = self._drawn - now

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from pipeline.core.artifact import make_folder
+from pipeline.core.errors import disk_fault
 from pipeline.core.lock import is_held
 
 _BEAT_SECONDS = 10.0
@@ -42,8 +43,11 @@ class Roster:
         make_folder(folder)
         self._folder = folder
         self.me = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
-        self._handle = os.open(self._file(self.me), os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        try:
+            self._handle = os.open(self._file(self.me), os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+        except OSError as error:
+            raise disk_fault(error, folder) or error from error
         self._leave = threading.Event()
         self._beats = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._beats.start()

@@ -185,12 +185,14 @@ def open_study(plan: Plan, roster: Roster | None) -> Study:
                 storage=_storage(plan), sampler=sampler, pruner=pruner, study_name=plan.folder.name,
                 direction=plan.direction, load_if_exists=True,
             )  # fmt: skip
-        except (KeyError, ValueError, AttributeError) as error:
+            study.get_trials(deepcopy=False)
+            if study.user_attrs.get(_FOLDER) is None:
+                study.set_user_attr(_FOLDER, str(plan.folder))
+        except (KeyError, ValueError, AttributeError, TypeError, optuna.exceptions.StorageInternalError) as error:
             if config.storage.kind == "journal":
                 check_readable(plan.storage_file)
-            raise EnvironmentFault(f"{plan.storage_file}: cannot be read as a study ({error})") from None
-        if study.user_attrs.get(_FOLDER) is None:
-            study.set_user_attr(_FOLDER, str(plan.folder))
+            reason = str(error.__cause__ or error).split("\n")[0]
+            raise EnvironmentFault(f"{plan.storage_file}: cannot be read as a study ({reason})") from None
     return Study(plan, study, roster)
 
 

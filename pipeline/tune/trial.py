@@ -43,6 +43,7 @@ class Trainer:
 
         Raises:
             Interrupted: a stop was asked for, or the pruner said so.
+            EnvironmentFault: the store is damaged, which is no result of the trial's settings.
             IsobarError: as the train stage says.
         """
         if run.status != "done":
@@ -51,13 +52,19 @@ class Trainer:
             if folder not in self.stores:
                 if not (folder / "store.json").exists():
                     raise InputError(f"{folder}: no store yet; run jobs/store.py with these settings first")
-                self.stores[folder] = open_shared(folder, self.plan.config.workers if self.plan.is_worker else 1)
+                self.stores[folder] = self._open(folder)
             with own_log():
                 train(
                     experiment.train, folder, run, self.interrupt, self.plan.ground.home, after_epoch=after_epoch,
                     opened=self.stores[folder],
                 )  # fmt: skip
         return read_json(run.path / "history.json")
+
+    def _open(self, folder: Path) -> Store:
+        try:
+            return open_shared(folder, self.plan.config.workers if self.plan.is_worker else 1)
+        except InputError as error:
+            raise EnvironmentFault(str(error)) from None
 
 
 @contextmanager

@@ -217,3 +217,16 @@ def test_an_unfinished_file_has_no_checksum(tmp_path: Path) -> None:
     writer.close()
     with pytest.raises(RuntimeError, match="8 bytes are still to be written"):
         writer.describe()
+
+
+def test_a_changed_journal_is_not_taken_up(tmp_path: Path) -> None:
+    """A part whose bytes changed since is done again, with those after it."""
+    shapes = [(3, 2, 2)] * 3
+    journal = passes.Journal(tmp_path, "moments", shapes)
+    for number in range(3):
+        journal.add(np.full((3, 2, 2), float(number)))
+    assert len(passes.Journal(tmp_path, "moments", shapes).parts) == 3
+    data = bytearray((tmp_path / "moments").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "moments").write_bytes(data)
+    assert len(passes.Journal(tmp_path, "moments", shapes).parts) == 1

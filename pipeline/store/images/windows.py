@@ -107,7 +107,7 @@ def align(series: Series, config: SeriesConfig, time: Ints, group: NDArray[np.st
     """Find the window of each of N images at ``time`` (microseconds of UTC) of the data sets ``group``.
 
     Raises:
-        InputError: no image has a row of its series in its window.
+        InputError: no image has a row of its series in its window, or all rows are of times before the first image.
     """
     unique = tuple({id(bars): bars for bars in series.of.values()}.values())
     number_of = {id(bars): number for number, bars in enumerate(unique)}
@@ -125,7 +125,19 @@ def align(series: Series, config: SeriesConfig, time: Ints, group: NDArray[np.st
             f"store.series: no image has a row in its window: images are of {stamps[0]}Z to {stamps[1]}Z, rows of "
             f"{covered[0]}Z to {covered[1]}Z (store.series.max_age {config.max_age or 'off'})"
         )
+    _refuse_all_late(windows, time)
     return windows
+
+
+def _refuse_all_late(windows: Windows, time: Ints) -> None:
+    """Raise ``InputError`` where images of several times would all see the last rows of series that ended before."""
+    ends = np.array([bars.time[-1] for bars in windows.bars])[windows.series]
+    if len(np.unique(time)) > 1 and (time > ends).all():
+        last, first = (np.datetime64(int(moment), "us").astype("datetime64[s]") for moment in (ends.max(), time.min()))
+        raise InputError(
+            f"store.series: the rows end at {last}Z, before the first image ({first}Z), so that all images would see "
+            "the same ones; add the rows of their times, or correct store.series.timezone"
+        )
 
 
 def _window(bars: Bars, config: SeriesConfig, time: Ints) -> tuple[Ints, Ints, Ints]:

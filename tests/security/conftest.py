@@ -1,0 +1,7 @@
+"""The places and processes that wrong inputs share."""
+
+from __future__ import annotations
+
+from tests.badinput.shared import grounds
+
+__all__ = ["grounds"]
