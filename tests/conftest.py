@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
-import subprocess
-import sys
+import tempfile
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import pyproj  # noqa: F401  (before anything that loads ecCodes; see pipeline/raw/grib.py)
 import pytest
 
 from pipeline.testing import World, write_world
+from tests.faults.nursery import Nursery, Order
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -49,12 +51,22 @@ class Ended:
 
 
 def run_job(job: str, *arguments: object, timeout: float = 300) -> Ended:
-    """Run ``jobs/<job>.py`` as a person would, with the place of its config or run folder as ``ISOBAR_HOME``."""
-    command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout, cwd=ROOT, env=environment(*arguments)
-    )
-    return Ended(done.returncode, done.stdout + done.stderr)
+    """Run ``jobs/<job>.py`` to its end, with the place of its config or run folder as ``ISOBAR_HOME``.
+
+    The process is forked from one that has imported the libraries (see the nursery), so that a test costs its own work
+    and not the imports; kills, starts and the documentation are tested with programs from scratch.
+    """
+    order = Order(job, arguments, ROOT, environment=environment(*arguments))
+    ended = _nursery().start(order).wait(timeout)
+    return Ended(ended.code, ended.text)
+
+
+@cache
+def _nursery() -> Nursery:
+    folder = Path(tempfile.mkdtemp(prefix="isobar-jobs-"))
+    found = Nursery(folder)
+    atexit.register(lambda: (found.close(), shutil.rmtree(folder, ignore_errors=True)))
+    return found
 
 
 def environment(*arguments: object) -> dict[str, str]:

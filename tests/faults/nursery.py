@@ -57,6 +57,8 @@ class Order:
     arguments: Sequence[object]
     home: Path
     variables: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] | None = None
+    """All variables, instead of those of the nursery with ``home`` and ``variables`` on top."""
     hook: str = ""
     """``module:function`` that the child calls before the job begins."""
     memory_mb: int | None = None
@@ -69,6 +71,7 @@ class Order:
         return {
             "words": [script, *map(str, self.arguments)],
             "variables": {"ISOBAR_HOME": str(self.home), "OMP_NUM_THREADS": "1", **self.variables},
+            "environment": None if self.environment is None else dict(self.environment),
             "hook": self.hook,
             "memory_mb": self.memory_mb,
             "file_bytes": self.file_bytes,
@@ -98,8 +101,8 @@ class Child:
 
     @property
     def text(self) -> str:
-        """What it has said so far."""
-        return self.out.read_text(encoding="utf-8", errors="replace")
+        """What it has said so far; what went to standard error comes after the rest."""
+        return "".join(path.read_text(encoding="utf-8", errors="replace") for path in (self.out, errors_of(self.out)))
 
     def wait(self, seconds: float = 240) -> Ended:
         """Wait for its end.
@@ -197,13 +200,15 @@ def _serve() -> dict[str, Any] | None:
         if "poll" in question:
             answer = _poll(question["poll"])
         else:
-            out = os.open(question["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            out = Path(question["out"])
+            streams = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) for path in (out, errors_of(out))]
             pid = os.fork()
             if pid == 0:
                 os.close(answers.fileno())
-                _streams(out)
+                _streams(*streams)
                 return dict(question)
-            os.close(out)
+            for stream in streams:
+                os.close(stream)
             answer = pid
         print(json.dumps(answer), file=answers, flush=True)
     return None
@@ -217,17 +222,26 @@ def _poll(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
-def _streams(out: int) -> None:
-    """Read from nothing, and write both outputs to the file."""
+def errors_of(out: Path) -> Path:
+    """Return where standard error of a job goes whose standard output is ``out``."""
+    return out.with_suffix(".err")
+
+
+def _streams(out: int, errors: int) -> None:
+    """Read from nothing, and write the outputs to the files."""
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (out, 1), (out, 2)):
+    for source, target in ((nothing, 0), (out, 1), (errors, 2)):
         os.dup2(source, target)
 
 
 def become(question: dict[str, Any]) -> None:
     """Turn this fork into the job, and end with it."""
     os.setsid()
-    os.environ.update(question["variables"])
+    if question["environment"] is not None:
+        os.environ.clear()
+        os.environ.update(question["environment"])
+    else:
+        os.environ.update(question["variables"])
     words = question["words"]
     sys.argv[:] = words
     sys.path[0] = str(Path(words[0]).parent)
