@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 
 from pipeline.contract.predictions import decided
+from pipeline.contract.pressure import PressureMap
 from pipeline.core.artifact import make_folder, read_json
 from pipeline.core.errors import InputError
 from pipeline.core.interrupt import Interrupt
 from pipeline.daily.config import FORMAT, DailyConfig
 from pipeline.daily.diary import DONE, FINAL, PRELIMINARY, Day, now
-from pipeline.daily.pressure import Field, pressure_at
 from pipeline.daily.raw import RawDay
 from pipeline.predict.config import PredictConfig
 from pipeline.predict.finished import FinishedRun
 from pipeline.predict.stage import ABOUT, predict
+from pipeline.raw.pressure import pressure_at
 
-Draw = Callable[[Path, Mapping[str, Any], Field | None, int], None]
+Draw = Callable[[Path, Mapping[str, Any], PressureMap | None, int], None]
 """Draws a day: file, record, pressure, dots per inch."""
 
 
@@ -52,7 +53,7 @@ class Classifier:
         table, about = self._predicted(day, raw)
         if len(table["samples"]) != len(times):
             raise InputError(f"{len(table['samples'])} of {len(times)} maps are in the raw files")
-        field = pressure_at(raw.files, times[0])
+        pressure = pressure_at(raw.files, times[:1]).get(times[0])
         record = {
             "format": FORMAT,
             "date": str(day),
@@ -62,7 +63,7 @@ class Classifier:
             "timezone": self.run.settings.derive.timezone,
             "filled": max(int(sample.get("filled", 0)) for sample in table["samples"]),
             "strange": sorted(about["strange"]),
-            "centres": field.centres() if field else [],
+            "centres": pressure.centres() if pressure else [],
             "data": PRELIMINARY if raw.preliminary else FINAL,
             "source": self.source,
             "files": {path.name: digest for path, digest in raw.files.items()},
@@ -70,7 +71,7 @@ class Classifier:
             "picture": picture.name,
             "made_at": now(),
         }
-        self.draw(picture, record, field, self.config.dpi)
+        self.draw(picture, record, pressure, self.config.dpi)
         return record
 
     def clean(self) -> None:

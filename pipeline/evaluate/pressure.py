@@ -64,28 +64,26 @@ def _seconds(times: NDArray[np.str_]) -> NDArray[np.int64]:
 
 def _read(files: Sequence[Path], seconds: NDArray[np.int64], store: Store) -> dict[str, Any] | None:
     """Return the maps at ``seconds``, NaN where no file has one, cut to the store's box; ``None`` without any."""
-    from pipeline.raw.reader import read, scan_members  # raw formats: only where the store lacks pressure
+    from pipeline.raw.grid import Grid
+    from pipeline.raw.pressure import pressure_at  # raw formats: only where the store lacks pressure
 
     values: NDArray[np.float64] | None = None
-    grid = None
+    grid: Grid | None = None
+    missing = set(seconds.tolist())
     for path in files:
         try:
-            members = scan_members(path, [PRESSURE])[0]
+            maps = pressure_at([path], missing)
         except InputError as error:
             log.info("no isobars from %s", error)
             continue
-        for member in members:
-            places = np.flatnonzero(np.isin(member.layout.seconds, seconds))
-            if not len(places) or (grid is not None and not grid.same(member.layout.grid)):
-                continue
-            grid = member.layout.grid
-            if values is None:
-                values = np.full((len(seconds), *grid.shape), np.nan)
-            for place, at in zip(places.tolist(), member.layout.seconds[places].tolist(), strict=True):
-                values[seconds == at] = read(member, PRESSURE, None, places[places == place])[0] / 100.0
-    if values is None or grid is None:
-        return None
-    return _cut(values, np.asarray(grid.latitude), np.asarray(grid.longitude), store)
+        for second, one in maps.items():
+            here = Grid(one.latitude, one.longitude)
+            if grid is None or values is None:
+                grid, values = here, np.full((len(seconds), *here.shape), np.nan)
+            if grid.same(here):
+                values[seconds == second] = one.values
+                missing.remove(second)
+    return None if values is None or grid is None else _cut(values, grid.latitude, grid.longitude, store)
 
 
 def _cut(

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from pipeline.contract.scores import Floats
+from pipeline.core.logs import log
 
 _NAMES = tuple(f"shapefiles/natural_earth/physical/ne_{scale}_coastline.shp" for scale in ("50m", "110m", "10m"))
 _COLOUR = "#8C7B5E"
@@ -41,6 +42,7 @@ def coastlines() -> tuple[Floats, ...]:
     paths = [Path(folder) / name for folder in folders if folder for name in _NAMES]
     found = next((path for path in paths if path.exists()), None)
     if found is None:
+        log.info("no coastlines on maps: cartopy is installed, its Natural Earth data are not")
         return ()
     return tuple(points for shape in shapereader.Reader(str(found)).geometries() for points in _points(shape))
 

@@ -13,9 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
+from pipeline.contract.pressure import Centre, PressureMap
 from pipeline.contract.scores import Floats
 from pipeline.report.coast import draw_coast
 from pipeline.report.style import BASE, INK
@@ -24,14 +23,10 @@ ISOBARS, THICK = 4.0, 20.0
 """hPa between isobars, and between the thick ones."""
 _MIDDLE, _SPREAD = 1012.0, 34.0
 """hPa of the middle colour, and from there to the outermost."""
-_TINTS = LinearSegmentedColormap.from_list("pressure", ["#9dbbd9", "#dfe9f2", "#ffffff", "#f8ead6", "#ecc188"])
-_HIGH, _LOW = "#1f4e9c", "#b3261e"
-_NEAR = 5.0
-"""Degrees of latitude within which a high or a low has to be the highest or lowest."""
-_CLEAR = 1.5
-"""hPa by which it differs from the mean of its surroundings."""
-_SMOOTH_BELOW = 80
-"""Cells a side: coarser maps are interpolated, so that lines do not look broken."""
+TINTS = LinearSegmentedColormap.from_list("pressure", ["#9dbbd9", "#dfe9f2", "#ffffff", "#f8ead6", "#ecc188"])
+_COLOURS = {"H": "#1f4e9c", "L": "#b3261e"}
+_ACROSS = 120
+"""Cells on the longer side of a panel: coarser maps are interpolated, so that lines do not look broken."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +40,6 @@ class Grid:
     def stretch(self) -> float:
         """How much longer a degree of latitude is than one of longitude, in the middle; at most 5."""
         return 1 / max(float(np.cos(np.deg2rad((self.latitude.min() + self.latitude.max()) / 2))), 0.2)
-
-
-@dataclass(frozen=True)
-class Extreme:
-    """A high or a low: where, and its value."""
-
-    latitude: float
-    longitude: float
-    value: float
-    high: bool
 
 
 def draw_day(axis: Axes, grid: Grid, fields: Mapping[str, Floats], units: Mapping[str, str]) -> None:
@@ -114,64 +99,30 @@ def _wind(names: Iterable[str]) -> list[str]:
 
 def _isobars(axis: Axes, grid: Grid, pressure: Floats) -> None:
     fine, values = smooth(grid, pressure)
-    levels = np.arange(ISOBARS * np.floor(np.nanmin(values) / ISOBARS), np.nanmax(values) + 2 * ISOBARS, ISOBARS)
+    levels = isobars(values)
     x, y = fine.longitude, fine.latitude
-    axis.contourf(x, y, values, levels, cmap=_TINTS, zorder=1, vmin=_MIDDLE - _SPREAD, vmax=_MIDDLE + _SPREAD)
+    axis.contourf(x, y, values, levels, cmap=TINTS, zorder=1, vmin=_MIDDLE - _SPREAD, vmax=_MIDDLE + _SPREAD)
     widths = [1.3 if level % THICK == 0 else 0.6 for level in levels]
     lines = axis.contour(x, y, values, levels, colors=INK, linewidths=widths, zorder=2)
     shown = [level for level in levels if level % (2 * ISOBARS) == 0]
     axis.clabel(lines, shown, fontsize=5, fmt="%d", inline_spacing=1)
-    for centre in extremes(grid, pressure):
-        _mark(axis, centre)
+    for centre in PressureMap(grid.latitude, grid.longitude, pressure).centres():
+        mark(axis, centre, 9, 5)
 
 
-def _mark(axis: Axes, centre: Extreme) -> None:
-    halo = [withStroke(linewidth=2.0, foreground="white")]
-    colour = _HIGH if centre.high else _LOW
-    style: dict[str, Any] = {
-        "ha": "center",
-        "va": "center",
-        "color": colour,
-        "path_effects": halo,
-        "clip_on": True,
-        "zorder": 4,
-    }
-    place = (centre.longitude, centre.latitude)
-    axis.annotate(
-        "H" if centre.high else "L", place, (0, 2), textcoords="offset points", fontsize=9, weight="bold", **style
-    )
-    axis.annotate(f"{centre.value:.0f}", place, (0, -5), textcoords="offset points", fontsize=5, **style)
+def isobars(pressure: Floats) -> Floats:
+    """Return the values of isobars (hPa) below, in and above a field."""
+    return np.arange(ISOBARS * np.floor(np.nanmin(pressure) / ISOBARS), np.nanmax(pressure) + 2 * ISOBARS, ISOBARS)
 
 
-def extremes(grid: Grid, pressure: Floats) -> list[Extreme]:
-    """Return highs and lows: cells inside the map that are the highest or lowest within 5 degrees, and clearly so."""
-    south_north, west_east = (abs(float(np.diff(part).mean())) for part in (grid.latitude, grid.longitude))
-    # Degrees of longitude are shorter than those of latitude.
-    reach = [max(1, round(_NEAR / step)) for step in (south_north, west_east / grid.stretch)]
-    window = (2 * reach[0] + 1, 2 * reach[1] + 1)
-    edge = [(1 + size,) * 2 for size in (reach[0] - 1, reach[1] - 1)]
-    padded = np.pad(pressure, edge, constant_values=np.nan)
-    around = sliding_window_view(padded, window).reshape(*pressure.shape, -1)
-    inside = np.zeros(pressure.shape, bool)
-    inside[1:-1, 1:-1] = ~np.isnan(pressure[1:-1, 1:-1])
-    filled = np.where(np.isnan(around), pressure[..., None], around)
-    inside &= _off_edge(grid)
-    found = []
-    for high, best in ((True, filled.max(axis=2)), (False, filled.min(axis=2))):
-        clear = np.abs(pressure - filled.mean(axis=2)) >= _CLEAR
-        for row, column in np.argwhere(inside & clear & (pressure == best)):
-            place = float(grid.latitude[row]), float(grid.longitude[column])
-            found.append(Extreme(*place, float(pressure[row, column]), high))
-    return found
-
-
-def _off_edge(grid: Grid, share: float = 0.04) -> NDArray[np.bool_]:
-    """Return H × W flags of cells far enough from the edges for a letter."""
-    rows, columns = (
-        np.abs(part - (part.min() + part.max()) / 2) < (0.5 - share) * (part.max() - part.min())
-        for part in (grid.latitude, grid.longitude)
-    )
-    return np.asarray(rows[:, None] & columns)
+def mark(axis: Axes, centre: Centre, letter: float, number: float) -> None:
+    """Write the letter of a centre and its pressure below, in these font sizes, on white so that no line crosses."""
+    place, white = (centre["longitude"], centre["latitude"]), [withStroke(linewidth=letter / 4.5, foreground="white")]
+    colour = _COLOURS[centre["kind"]]
+    style: dict[str, Any] = {"ha": "center", "color": colour, "weight": "bold", "path_effects": white, "zorder": 6}
+    axis.annotate(centre["kind"], place, (0, -1), textcoords="offset points", va="bottom", fontsize=letter, **style)
+    value = f"{centre['hpa']:.0f}"
+    axis.annotate(value, place, (0, -1), textcoords="offset points", va="top", fontsize=number, **style)
 
 
 def _lines(axis: Axes, grid: Grid, values: Floats) -> None:
@@ -197,15 +148,19 @@ def _arrows(axis: Axes, grid: Grid, u: Floats, v: Floats) -> None:
     axis.quiver(x[pick], y[pick], u[pick], v[pick], color=INK, width=0.006, zorder=3)
 
 
-def smooth(grid: Grid, values: Floats) -> tuple[Grid, Floats]:
-    """Return a map four times as fine through the same values (Catmull & Rom 1974); as it is if fine or with gaps."""
-    if max(values.shape) >= _SMOOTH_BELOW or min(values.shape) < 3 or np.isnan(values).any():
+def smooth(grid: Grid, values: Floats, across: int = _ACROSS) -> tuple[Grid, Floats]:
+    """Return a finer map through the same points, by cubic convolution (Keys 1981, a = -1/2).
+
+    It has at least ``across`` cells on its longer side. A map with gaps, or of less than 3 points, stays as it is.
+    """
+    times = int(np.ceil(across / max(max(values.shape) - 1, 1)))
+    if times < 2 or min(values.shape) < 3 or np.isnan(values).any():
         return grid, values
-    values = _finer(_finer(values).T).T
-    return Grid(_finer(grid.latitude[:, None])[:, 0], _finer(grid.longitude[:, None])[:, 0]), values
+    values = _finer(_finer(values, times).T, times).T
+    return Grid(_finer(grid.latitude, times), _finer(grid.longitude, times)), values
 
 
-def _finer(values: Floats, times: int = 4) -> Floats:
+def _finer(values: Floats, times: int) -> Floats:
     """Interpolate along the first axis with cubics whose slopes are central differences; ends go straight on."""
     before, after = 2 * values[:1] - values[1:2], 2 * values[-1:] - values[-2:-1]
     points = np.concatenate([before, values, after])
@@ -223,11 +178,16 @@ def _frame(axis: Axes, grid: Grid) -> None:
     axis.set_aspect(grid.stretch)
     axis.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 3, 5, 10]))
     axis.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 3, 5, 10]))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _degrees((value + 180) % 360 - 180, "EW")))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _degrees(value, "NS")))
+    name_degrees(axis)
     axis.tick_params(labelsize=6, length=2, pad=1.5)
     for spine in axis.spines.values():
         spine.set(visible=True, color=BASE, linewidth=0.6)
+
+
+def name_degrees(axis: Axes) -> None:
+    """Write degrees with their side (E, W, N, S) on both axes; longitudes may count on beyond 180° or below −180°."""
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _degrees((value + 180) % 360 - 180, "EW")))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _degrees(value, "NS")))
 
 
 def _degrees(value: float, sides: str) -> str:

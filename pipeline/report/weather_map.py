@@ -4,63 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.contour import ContourSet
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, MultipleLocator
+from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
-from pipeline.core.logs import log
+from pipeline.contract.pressure import PressureMap
+from pipeline.report.coast import draw_coast
+from pipeline.report.fields import ISOBARS, THICK, TINTS, Grid, isobars, mark, name_degrees, smooth
 from pipeline.report.style import BASE, FAINT, INK, MODEL, OTHER, key, look, new_figure, save, shortened, text_width
 
-_STEP, _BOLD = 4, 20
-"""hPa between isobars, and between thick ones."""
 _MIDDLE, _SPAN = 1012, 32
 """hPa: the colours reach this far on both sides of the middle."""
-_TINTS = LinearSegmentedColormap.from_list("pressure", ["#a9c4df", "#dfe9f2", "#ffffff", "#f8ead6", "#eec892"])
 _SHADES = LinearSegmentedColormap.from_list("probability", ["#ffffff", "#cfe3f2", "#7fb5dc", MODEL, "#003d66"])
-_FINE = 0.25
-"""Degrees between the points that isobars are drawn through."""
+_ACROSS = 160
+"""Cells on the longer side of the map that isobars are drawn through, or more."""
 _MAP_HEIGHT, _LEAST_WIDTH, _MOST_WIDTH, _BARS = 5.6, 3.0, 8.0, 2.5
 """Inches; of the bars the width without their names."""
-_CENTRES = {"H": "#1f4e9c", "L": "#b3261e"}
 _SMALL = 7.5
 _ROOM = (3.0, 2.2)
 """Degrees of longitude and latitude that a mark takes on the map of a continent's size."""
-_COAST = ("physical", "coastline")
-_RESOLUTIONS = ("50m", "110m", "10m")
 _LEAST_DAYS, _LEAST_ROWS = 14, 9
 _TIME = "%Y-%m-%d %H:%M"
 
 
-class Pressure(Protocol):
-    """Mean sea-level pressure."""
-
-    @property
-    def latitude(self) -> NDArray[np.float64]:
-        """Degrees, descending."""
-
-    @property
-    def longitude(self) -> NDArray[np.float64]:
-        """Degrees, ascending."""
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """hPa, latitude × longitude."""
-
-
-def draw_day(path: Path, record: Mapping[str, Any], pressure: Pressure | None, dpi: int) -> None:
+def draw_day(path: Path, record: Mapping[str, Any], pressure: PressureMap | None, dpi: int) -> None:
     """Draw the map of a day beside the calibrated probabilities of its types.
 
     Args:
@@ -109,68 +86,41 @@ def _legend(record: Mapping[str, Any]) -> list[Line2D | Patch]:
 # --- map -------------------------------------------------------------------------------------------------------------
 
 
-def _map_width(pressure: Pressure) -> float:
+def _map_width(pressure: PressureMap) -> float:
     """Return the inches at which the map, in its true proportions, fills the height."""
-    height = float(np.ptp(pressure.latitude))
-    width = float(np.ptp(pressure.longitude)) * _shrink(pressure)
+    width, height = float(np.ptp(pressure.longitude)) / _grid(pressure).stretch, float(np.ptp(pressure.latitude))
     return float(np.clip((_MAP_HEIGHT - 0.5) * width / height, _LEAST_WIDTH, _MOST_WIDTH))
 
 
-def _shrink(pressure: Pressure) -> float:
-    return float(np.cos(np.deg2rad(np.mean(pressure.latitude))))
+def _grid(pressure: PressureMap) -> Grid:
+    return Grid(pressure.latitude, pressure.longitude)
 
 
-def _draw_map(axis: Axes, record: Mapping[str, Any], pressure: Pressure) -> None:
-    longitude, latitude, values = _refined(pressure)
-    levels = np.arange(np.floor(values.min() / _STEP) * _STEP, values.max() + _STEP, _STEP)
-    between = np.arange(_MIDDLE - _SPAN, _MIDDLE + _SPAN + 1, _STEP)
-    axis.contourf(longitude, latitude, values, levels=between, cmap=_TINTS, extend="both", zorder=0)
-    _draw_coast(axis, pressure)
-    widths = [1.7 if level % _BOLD == 0 else 0.8 for level in levels]
+def _draw_map(axis: Axes, record: Mapping[str, Any], pressure: PressureMap) -> None:
+    grid, values = smooth(_grid(pressure), pressure.values, _ACROSS)
+    longitude, latitude = grid.longitude, grid.latitude
+    levels = isobars(values)
+    between = np.arange(_MIDDLE - _SPAN, _MIDDLE + _SPAN + 1, ISOBARS)
+    axis.contourf(longitude, latitude, values, levels=between, cmap=TINTS, extend="both", zorder=0)
+    draw_coast(axis, float(longitude.min()), float(longitude.max()))
+    widths = [1.7 if level % THICK == 0 else 0.8 for level in levels]
     lines = axis.contour(longitude, latitude, values, levels=levels, colors=INK, linewidths=widths, zorder=3)
     _label(axis, lines, record["centres"], pressure)
     for centre in record["centres"]:
-        _mark(axis, centre)
-    axis.set_aspect(1 / _shrink(pressure))
-    axis.set_xlim(longitude[0], longitude[-1])
-    axis.set_ylim(latitude[-1], latitude[0])
+        mark(axis, centre, 14, 8)
+    axis.set_aspect(grid.stretch)
+    axis.set_xlim(longitude.min(), longitude.max())
+    axis.set_ylim(latitude.min(), latitude.max())
     step = next(step for step in (1, 2, 5, 10, 20, 30, 60) if max(np.ptp(longitude), np.ptp(latitude)) / step <= 9)
     axis.xaxis.set_major_locator(MultipleLocator(step))
     axis.yaxis.set_major_locator(MultipleLocator(step))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda at, _: _degrees((at + 180) % 360 - 180, "E", "W")))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda at, _: _degrees(at, "N", "S")))
+    name_degrees(axis)
     axis.grid(color=BASE, linewidth=0.4, alpha=0.5, linestyle=(0, (2, 3)))
     axis.spines[["top", "right"]].set_visible(True)
-    axis.set_title("mean sea-level pressure, isobars every 4 hPa", loc="left", fontsize=8, color=BASE)
+    axis.set_title(f"mean sea-level pressure, isobars every {ISOBARS:.0f} hPa", loc="left", fontsize=8, color=BASE)
 
 
-def _refined(pressure: Pressure) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return longitude, latitude and values on a grid so fine that isobars are smooth; points of the field are kept."""
-    axes, values = [pressure.latitude, pressure.longitude], pressure.values
-    for place, axis in enumerate(axes):
-        times = max(1, int(np.ceil(abs(axis[1] - axis[0]) / _FINE - 1e-6)))
-        at = np.arange((len(axis) - 1) * times + 1) / times
-        axes[place] = np.interp(at, np.arange(len(axis)), axis)
-        values = _between(np.moveaxis(values, place, 0), at)
-        values = np.moveaxis(values, 0, place)
-    return axes[1], axes[0], values
-
-
-def _between(values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return rows of ``values`` at fractional places by cubic convolution (Keys 1981, a = -1/2)."""
-    first = np.minimum(at.astype(np.int64), len(values) - 2)
-    t = (at - first)[:, None]
-    ends = [2 * values[:1] - values[1:2], values, 2 * values[-1:] - values[-2:-1]]
-    a, b, c, d = (np.concatenate(ends)[first + shift] for shift in range(4))
-    return np.asarray(b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a))))
-
-
-def _degrees(value: float, above: str, below: str) -> str:
-    side = above if value > 0 else below if value < 0 else ""
-    return f"{abs(value):g}°{side}"
-
-
-def _label(axis: Axes, lines: ContourSet, centres: Sequence[Mapping[str, Any]], pressure: Pressure) -> None:
+def _label(axis: Axes, lines: ContourSet, centres: Sequence[Mapping[str, Any]], pressure: PressureMap) -> None:
     """Write the values of isobars into them, but not under the marks of centres nor over the edge."""
 
     def free(at: tuple[float, float]) -> bool:
@@ -192,44 +142,6 @@ def _label(axis: Axes, lines: ContourSet, centres: Sequence[Mapping[str, Any]], 
         return
     for label in axis.clabel(lines, fmt="%d", fontsize=_SMALL, inline=True, inline_spacing=3, manual=places):
         label.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
-
-
-def _mark(axis: Axes, centre: Mapping[str, Any]) -> None:
-    """Write the letter of a centre and its pressure below, on white so that lines do not cross them."""
-    place, colour = (centre["longitude"], centre["latitude"]), _CENTRES[centre["kind"]]
-    white = [withStroke(linewidth=3, foreground="white")]
-    look_of: dict[str, Any] = {"ha": "center", "color": colour, "weight": "bold", "path_effects": white, "zorder": 6}
-    axis.annotate(centre["kind"], place, (0, -1), textcoords="offset points", va="bottom", fontsize=14, **look_of)
-    number = f"{centre['hpa']:.0f}"
-    axis.annotate(number, place, (0, -1), textcoords="offset points", va="top", fontsize=8, **look_of)
-
-
-def _draw_coast(axis: Axes, pressure: Pressure) -> None:
-    """Draw coastlines where cartopy and its data are installed; nothing is fetched."""
-    west, east = float(pressure.longitude[0]), float(pressure.longitude[-1])
-    lines = _coastlines()
-    # A map may count its longitudes beyond 180°, or from below −180° on.
-    shifted = [line + np.array([turn, 0]) for line in lines for turn in (-360, 0, 360)]
-    near = [line for line in shifted if line[:, 0].max() >= west and line[:, 0].min() <= east]
-    axis.add_collection(LineCollection(near, colors="#6b7a5a", linewidths=0.8, zorder=2), autolim=False)
-
-
-def _coastlines() -> list[NDArray[np.float64]]:
-    """Return coastlines of Natural Earth as points of longitude and latitude; none where they are not installed."""
-    if find_spec("cartopy") is None:
-        return []
-    reader, category, name = import_module("cartopy.io.shapereader"), *_COAST
-    downloader = import_module("cartopy.io").Downloader
-    for resolution in _RESOLUTIONS:
-        words = {"resolution": resolution, "category": category, "name": name}
-        words["config"] = import_module("cartopy").config
-        source = downloader.from_config(("shapefiles", "natural_earth", resolution, category, name))
-        for file in (source.pre_downloaded_path(words), source.target_path(words)):
-            if file is not None and Path(file).exists():
-                shapes = reader.Reader(str(file)).geometries()
-                return [np.asarray(line.coords)[:, :2] for shape in shapes for line in getattr(shape, "geoms", [shape])]
-    log.info("no coastlines on the map: cartopy is installed, its Natural Earth data are not")
-    return []
 
 
 # --- probabilities ---------------------------------------------------------------------------------------------------

@@ -1,51 +1,29 @@
-"""Highs and lows of a known field, and pictures that are whole with and without what they may lack."""
+"""Pictures that are whole with and without what they may lack."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.daily.pressure import Field
-from pipeline.report import weather_map
+from pipeline.contract.pressure import PressureMap
+from pipeline.report import coast, weather_map
+from pipeline.report.fields import Grid, smooth
 from pipeline.report.weather_map import draw_day, draw_recent
 
 LATITUDE, LONGITUDE = np.linspace(55, 15, 41), np.linspace(115, 155, 41)
 
 
-def field(*bumps: tuple[float, float, float], noise: float = 0.0) -> Field:
+def field(*bumps: tuple[float, float, float]) -> PressureMap:
     """Return 1012 hPa with a bump of (latitude, longitude, hPa) and 6 degrees radius each."""
     y, x = np.meshgrid(LATITUDE, LONGITUDE, indexing="ij")
     values = np.full(y.shape, 1012.0)
     for latitude, longitude, size in bumps:
         values += size * np.exp(-((y - latitude) ** 2 + ((x - longitude) * 0.82) ** 2) / 36)
-    values += noise * np.random.default_rng(0).standard_normal(y.shape)
-    return Field(LATITUDE, LONGITUDE, values)
-
-
-@pytest.mark.parametrize("noise", [0.0, 0.5])
-def test_highs_and_lows_are_found_where_they_are(noise: float) -> None:
-    found = field((45, 125, 20), (30, 145, -30), noise=noise).centres()
-    assert [centre["kind"] for centre in found] == ["H", "L"]
-    for centre, (latitude, longitude, hpa) in zip(found, [(45, 125, 1032), (30, 145, 982)], strict=True):
-        # Noise of half a hectopascal moves the top of a bump of 6 degrees by a grid point or two.
-        assert abs(centre["latitude"] - latitude) <= 2 * (noise > 0)
-        assert abs(centre["longitude"] - longitude) <= 2 * (noise > 0)
-        assert abs(centre["hpa"] - hpa) < 0.6 + 3 * noise
-
-
-def test_slopes_shallow_bumps_and_edges_are_no_centres() -> None:
-    assert field().centres() == []
-    assert field((35, 135, 0.5)).centres() == []
-    slope = np.broadcast_to(LONGITUDE - 115 + 1000, (41, 41))
-    assert Field(LATITUDE, LONGITUDE, slope).centres() == []
-    # The top of this one lies outside.
-    assert field((35, 160, 20)).centres() == []
+    return PressureMap(LATITUDE, LONGITUDE, values)
 
 
 def a_day(**more: Any) -> dict[str, Any]:
@@ -82,10 +60,10 @@ def test_a_map_with_isobars_and_one_without(tmp_path: Path) -> None:
 
 def test_isobars_keep_the_values_of_the_field() -> None:
     pressure = field((45, 125, 20))
-    longitude, latitude, values = weather_map._refined(pressure)
-    assert len(longitude) == 161
+    grid, values = smooth(Grid(LATITUDE, LONGITUDE), pressure.values, weather_map._ACROSS)
+    assert len(grid.longitude) == len(grid.latitude) == 161
     np.testing.assert_allclose(values[::4, ::4], pressure.values, rtol=0, atol=1e-9)
-    y, x = np.meshgrid(latitude, longitude, indexing="ij")
+    y, x = np.meshgrid(grid.latitude, grid.longitude, indexing="ij")
     exact = 1012 + 20 * np.exp(-((y - 45) ** 2 + ((x - 125) * 0.82) ** 2) / 36)
     # Cubic convolution is of third order: a quarter of a degree between points one degree apart.
     assert np.abs(values - exact).max() < 0.05
@@ -93,31 +71,39 @@ def test_isobars_keep_the_values_of_the_field() -> None:
 
 def test_coastlines_are_drawn_where_cartopy_and_its_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pressure, record = field(), a_day()
+    monkeypatch.setattr(coast, "coastlines", tuple)
     draw_day(tmp_path / "without.png", record, pressure, 60)
-    shapes = tmp_path / "ne_50m_coastline.shp"
-    shapes.write_bytes(b"")
-    stand_in_for_cartopy(monkeypatch, shapes, [[(130, 31), (141, 41)], [(-225, 20), (-215, 30)]])
-    assert [line.shape for line in weather_map._coastlines()] == [(2, 2), (2, 2)]
-    draw_day(tmp_path / "with.png", record, pressure, 60)
-    assert ink(tmp_path / "with.png") > ink(tmp_path / "without.png")
-    shapes.unlink()
-    assert weather_map._coastlines() == []
+    lines = (np.array([(130.0, 31.0), (141.0, 41.0)]), np.array([(-225.0, 20.0), (-215.0, 30.0)]))
+    inks = []
+    for count in (1, 2):
+        monkeypatch.setattr(coast, "coastlines", lambda count=count: lines[:count])
+        draw_day(tmp_path / "with.png", record, pressure, 60)
+        inks.append(changed(tmp_path / "without.png", tmp_path / "with.png"))
+    assert 0 < inks[0] < inks[1], "the second is given west of 180° and turned into the map's longitudes"
 
 
-def stand_in_for_cartopy(monkeypatch: pytest.MonkeyPatch, shapes: Path, lines: list[Any]) -> None:
-    """Put modules there that answer like those of cartopy that are asked."""
-    downloader = SimpleNamespace(pre_downloaded_path=lambda words: None, target_path=lambda words: shapes)
-    found = SimpleNamespace(geometries=lambda: [SimpleNamespace(coords=line) for line in lines])
-    parts = {
-        "cartopy": {"config": {}},
-        "cartopy.io": {"Downloader": SimpleNamespace(from_config=lambda key: downloader)},
-        "cartopy.io.shapereader": {"Reader": lambda path: found},
-    }
-    for name, content in parts.items():
-        module = ModuleType(name)
-        module.__dict__.update(content)
-        monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(weather_map, "find_spec", lambda name: object())
+def changed(one: Path, other: Path) -> int:
+    """Return in how many pixels two pictures of one size differ."""
+    with Image.open(one) as first, Image.open(other) as second:
+        return int((np.asarray(first.convert("L")) != np.asarray(second.convert("L"))).sum())
+
+
+@pytest.mark.parametrize("turned", ["latitude", "gap"])
+def test_maps_from_the_south_and_with_gaps_are_drawn(tmp_path: Path, turned: str) -> None:
+    pressure = field((45, 125, 20), (30, 145, -30))
+    draw_day(tmp_path / "plain.png", a_day(centres=pressure.centres()), pressure, 60)
+    if turned == "latitude":
+        other = PressureMap(LATITUDE[::-1], LONGITUDE, pressure.values[::-1])
+    else:
+        values = pressure.values.copy()
+        values[-10:, :10] = np.nan
+        other = PressureMap(LATITUDE, LONGITUDE, values)
+    draw_day(tmp_path / "other.png", a_day(centres=other.centres()), other, 60)
+    with Image.open(tmp_path / "plain.png") as plain:
+        size = plain.size[0] * plain.size[1]
+    # Isobars of the same field: only places of their labels may differ; a gap of a tenth of the map stays white.
+    assert changed(tmp_path / "plain.png", tmp_path / "other.png") < 0.1 * size
+    assert ink(tmp_path / "other.png", (0.1, 0.2, 0.5, 0.7)) > 0.2
 
 
 def test_a_table_of_days_with_gaps(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
 
+from pipeline.contract.pressure import PressureMap
 from pipeline.report import coast
-from pipeline.report.fields import Grid, _degrees, draw_day, extremes, smooth, what_is_drawn
+from pipeline.report.fields import Grid, _degrees, draw_day, smooth, what_is_drawn
 
 GRID = Grid(np.linspace(50.0, 30.0, 21), np.linspace(120.0, 150.0, 31))
 Y, X = np.meshgrid(GRID.latitude, GRID.longitude, indexing="ij")
@@ -47,28 +48,26 @@ def test_isobars_are_every_four_hectopascals_and_thick_every_twenty(name: str, u
     assert letters == {"H", "L"}
 
 
-def test_highs_and_lows_are_where_they_are():
-    found = {one.high: one for one in extremes(GRID, PRESSURE)}
-    assert len(extremes(GRID, PRESSURE)) == 2
-    assert (found[False].latitude, found[False].longitude) == (44.0, 140.0)
-    assert (found[True].latitude, found[True].longitude) == (35.0, 128.0)
-    assert found[False].value == pytest.approx(PRESSURE.min())
+def test_the_centres_of_the_map_are_drawn_where_they_are_with_their_values():
+    axis = panel()
+    draw_day(axis, GRID, {"msl": PRESSURE * 100}, {"msl": "Pa"})
+    drawn = [(text.get_text(), text.xy) for text in axis.texts if hasattr(text, "xy")]
+    assert drawn == [
+        ("H", (128.0, 35.0)), ("1028", (128.0, 35.0)), ("L", (140.0, 44.0)), ("985", (140.0, 44.0)),
+    ]  # fmt: skip
+    axis = panel()
+    draw_day(axis, GRID, {"msl": np.full(Y.shape, 1010.0)}, {"msl": "hPa"})
+    assert not [text for text in axis.texts if hasattr(text, "xy")]
 
 
-@pytest.mark.parametrize(
-    "pressure", [np.full(Y.shape, 1010.0), 1000 + (Y - 30), hill(44, 140, 0.5) + 1010, hill(50, 135, 30) + 1010]
-)
-def test_no_centre_in_a_flat_or_sloping_field_or_on_the_edge(pressure: np.ndarray):
-    assert extremes(GRID, pressure) == []
-
-
-def test_gaps_are_no_centres_and_do_not_stop_the_map():
+def test_gaps_do_not_stop_the_map():
     broken = PRESSURE.copy()
     broken[:8, :10] = np.nan
-    assert len(extremes(GRID, broken)) == 2
+    assert len(PressureMap(GRID.latitude, GRID.longitude, broken).centres()) == 2
     axis = panel()
     draw_day(axis, GRID, {"msl": broken}, {"msl": "hPa"})
     axis.figure.canvas.draw()
+    assert [text.get_text() for text in axis.texts if text.get_text() in "HL"] == ["H", "L"]
 
 
 def test_interpolation_keeps_the_values_and_follows_a_wave():
@@ -82,6 +81,17 @@ def test_interpolation_keeps_the_values_and_follows_a_wave():
     expected += 18 * np.exp(-((grid.latitude - 35) ** 2) / 18)[:, None] * np.exp(-((grid.longitude - 128) ** 2) / 18)
     # Cubics through points a third of a width apart; straight lines would be off by 0.35.
     assert np.abs(fine - expected).max() < 0.12
+
+
+def test_interpolation_is_as_fine_as_asked_for_and_leaves_gaps_alone():
+    for across, shape in ((30, (21, 31)), (31, (41, 61)), (160, (121, 181))):
+        grid, fine = smooth(GRID, PRESSURE, across)
+        assert fine.shape == shape == (len(grid.latitude), len(grid.longitude))
+    broken = PRESSURE.copy()
+    broken[3, 3] = np.nan
+    assert smooth(GRID, broken)[1] is broken
+    thin = Grid(GRID.latitude[:2], GRID.longitude)
+    assert smooth(thin, PRESSURE[:2])[0] is thin
 
 
 def test_without_pressure_the_next_best_is_shown_and_told():
@@ -122,7 +132,10 @@ def test_coastlines_where_cartopy_and_its_files_are(monkeypatch: pytest.MonkeyPa
         monkeypatch.setitem(sys.modules, name, module)
     coast.coastlines.cache_clear()
     try:
+        told: list[str] = []
+        monkeypatch.setattr(coast.log, "info", told.append)
         assert coast.coastlines() == (), "installed without its files: nothing is fetched"
+        assert ["its Natural Earth data are not" in line for line in told] == [True]
         (folder / "ne_110m_coastline.shp").touch()
         coast.coastlines.cache_clear()
         axis = panel()
