@@ -5,9 +5,10 @@
     python jobs/status.py why train-natlantic
     python jobs/status.py cancel j12.3
     python jobs/status.py requeue j12.3      (or resume)
+    python jobs/status.py clean --older 30d  (forget jobs that are over)
 
 Reads   results/.jobs/, run.json of all runs; squeue, sacct and scontrol where they answer
-Writes  nothing but what cancel and requeue note in results/.jobs/<id>/
+Writes  what cancel and requeue note in results/.jobs/<id>/; clean removes old ones
 Takes   half a second
 """
 

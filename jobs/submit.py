@@ -2,7 +2,8 @@
 
     python jobs/submit.py train configs/natlantic.yaml train.seed=1 --profile gpu1
     python jobs/submit.py train configs/natlantic.yaml --array train.seed=1..20 --name seeds
-    python jobs/submit.py chain configs/natlantic.yaml --dry-run
+    python jobs/submit.py chain configs/natlantic.yaml --profile cpu --profile train=gpu1 --dry-run
+    python jobs/submit.py chain configs/natlantic.yaml store.split.leave_one_year_out=true --folds all
     python jobs/submit.py tune configs/tune/natlantic.yaml --after store-natlantic -- --workers 4
     nohup is not needed:  python jobs/submit.py train configs/demo.yaml --cluster local
 

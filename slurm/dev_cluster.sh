@@ -11,11 +11,12 @@
 # munged, which is where clients look for it, and two marked lines in /etc/hosts.
 set -euo pipefail
 
+PATH=$PATH:/usr/sbin:/sbin
 TEMPORARY=$(dirname "$(mktemp -u)")
 HERE=${ISOBAR_SLURM:-$TEMPORARY/isobar-slurm}
 CONF=$HERE/slurm.conf
 NODES="n1 n2"
-MARK="# isobar dev cluster"
+MARK="# isobar dev cluster in $HERE"
 SOCKET=/run/munge/munge.socket.2
 PACKAGES="slurm-wlm slurmdbd munge mariadb-server"
 export SLURM_CONF=$CONF MYSQL_UNIX_PORT=$HERE/mariadb.sock
@@ -49,11 +50,14 @@ end() { # pid file: TERM, then KILL
   kill -9 "$pid" 2>/dev/null || true
 }
 
+installed() {
+  for name in slurmctld slurmd slurmdbd sbatch munged mariadbd mariadb-install-db; do
+    command -v "$name" >/dev/null || return 1
+  done
+}
+
 install_packages() {
-  local missing=""
-  command -v slurmctld >/dev/null && command -v slurmdbd >/dev/null && command -v munged >/dev/null \
-    && command -v mariadbd >/dev/null || missing=yes
-  [[ -z $missing ]] && return
+  if installed; then return; fi
   command -v apt-get >/dev/null || fail "install $PACKAGES first (no apt-get here)"
   say "installing $PACKAGES"
   # No daemon is to start by itself: a policy file says so while the packages are set up.
@@ -61,12 +65,15 @@ install_packages() {
   if [[ ! -e $policy ]]; then
     printf '#!/bin/sh\nexit 101\n' >$policy
     chmod +x $policy
-    trap 'rm -f /usr/sbin/policy-rc.d' RETURN
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
   fi
-  apt-get update -qq
+  mkdir -p "$HERE"
+  # An update that fails does not matter if the lists of an earlier one will do; a network that hangs is given up.
+  timeout 120 apt-get update -qq >"$HERE/apt.log" 2>&1 || say "apt-get update failed; trying with the lists that are here"
   # shellcheck disable=SC2086
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $PACKAGES >"$HERE/apt.log" 2>&1 \
-    || fail "apt-get could not install $PACKAGES; see $HERE/apt.log"
+  DEBIAN_FRONTEND=noninteractive timeout 300 apt-get install -qq -y --no-install-recommends $PACKAGES >>"$HERE/apt.log" 2>&1 \
+    || { tail -n 2 "$HERE/apt.log" >&2; fail "apt-get could not install $PACKAGES"; }
+  installed || fail "$PACKAGES are installed, but a program of them is missing"
 }
 
 write_files() {
@@ -99,7 +106,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobRequeue=1
 ReturnToService=2
-MaxArraySize=25
+MaxArraySize=${ISOBAR_SLURM_ARRAY:-25}
 KillWait=10
 SlurmdTimeout=15
 MessageTimeout=10
@@ -168,7 +175,7 @@ up() {
   chmod 755 "$HERE"
   install_packages
   for node in $NODES; do
-    grep -q "[[:space:]]${node}[[:space:]]*$MARK" /etc/hosts || printf '127.0.0.1 %s %s\n' "$node" "$MARK" >>/etc/hosts
+    grep -qF "127.0.0.1 $node $MARK" /etc/hosts || printf '127.0.0.1 %s %s\n' "$node" "$MARK" >>/etc/hosts
   done
   write_files
   start_munged
@@ -187,7 +194,9 @@ up() {
 end_orphans() { # steps that outlived a slurmd which was killed: slurmstepd of this cluster, told by its environment
   local pid
   for pid in $(pgrep -x slurmstepd || true); do
-    tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -qxF "SLURM_CONF=$CONF" && kill -9 "$pid" 2>/dev/null || true
+    if tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -qxF "SLURM_CONF=$CONF"; then
+      kill -9 "$pid" 2>/dev/null || true
+    fi
   done
 }
 
@@ -203,7 +212,7 @@ down() {
   for node in $NODES; do end "$HERE/slurmd.$node.pid"; done
   for daemon in slurmctld slurmdbd mariadbd munged; do end "$HERE/$daemon.pid"; done
   end_orphans
-  sed -i "/$MARK\$/d" /etc/hosts 2>/dev/null || { sed "/$MARK\$/d" /etc/hosts >"$HERE/hosts" && cat "$HERE/hosts" >/etc/hosts; }
+  grep -vF "$MARK" /etc/hosts >"$HERE/hosts" && cat "$HERE/hosts" >/etc/hosts
   rm -rf "$HERE"
   say "is down; $HERE is removed"
 }

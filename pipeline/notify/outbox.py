@@ -69,17 +69,14 @@ class Outbox:
             return otherwise
         return True
 
-    def marked(self, mark: str) -> bool:
-        """Tell whether :meth:`once` was called with ``mark``, and forget it."""
-        try:
-            (self.folder / "told" / _file_name(mark)).unlink()
-        except OSError:
-            return False
-        return True
-
     def note_task(self, array: str, task: str, record: dict[str, Any]) -> None:
         """Keep how a task of an array ended; a later end of the same task replaces it."""
         write_json(self.folder / "arrays" / _file_name(array) / f"{_file_name(task)}.json", record)
+
+    def array_of(self, name: str) -> str:
+        """Return the key of the newest array of a submitted job (``j12``); any other name is a key itself."""
+        found = (self.folder / "arrays").glob(f"{_file_name(name)}-*")
+        return max((path.name for path in found), default=name)
 
     def tasks(self, array: str) -> dict[str, dict[str, Any]]:
         """Return how the tasks of an array ended, by task."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.core.artifact import digest8
-from pipeline.core.errors import INTERRUPTED, InputError, IsobarError, shorten
+from pipeline.core.errors import DONE, INTERRUPTED, InputError, IsobarError, shorten
 from pipeline.notify import message as texts
 from pipeline.notify.message import EVENTS, Message
 from pipeline.notify.outbox import Outbox
@@ -69,22 +69,19 @@ class Story:
         return self._place.rank > 0
 
     def start(self) -> Message | None:
-        """Tell that the job began: once an array; after a requeue only where its interruption was not told."""
+        """Tell that the job began, or that it was queued again and is back; once an array."""
         place = self._place
         if place.array:
             first = self._outbox.once(f"{place.array}-start", otherwise=False)
             return self._message("start", [f"array of {place.tasks} tasks", self._where()]) if first else None
         if place.restarts:
-            told = self._outbox.marked(f"{self._session}-interrupted")
-            return None if told else self._message("requeued", [self._where(), f"start number {place.restarts + 1}"])
+            return self._message("requeued", [self._where(), f"start number {place.restarts + 1}"])
         return self._message("start", [self._where()])
 
     def end(self, ended: Ended) -> Message | None:
         """Tell how the job ended; for an array the first failure, and how all went when the last task ends."""
         if self._place.array:
             return self._end_of_task(ended)
-        if ended.event == "interrupted" and self._place.job:
-            self._outbox.once(f"{self._session}-interrupted", otherwise=True)
         return self._message(ended.event, self._facts(ended), ended.lines)
 
     def note(self, event: str, text: str) -> Message | None:
@@ -92,8 +89,11 @@ class Story:
         return self._message(event, [self._where()], text.splitlines())
 
     def _end_of_task(self, ended: Ended) -> Message | None:
-        place, failed = self._place, ended.event == "failed"
-        record = {"code": ended.code, "seconds": round(ended.seconds, 1), "host": self._settings.host}
+        place = self._place
+        # Who attends a task starts it again when it was killed, so that it has not ended yet.
+        code = INTERRUPTED if place.attended and ended.code == VANISHED else ended.code
+        failed = code not in (DONE, INTERRUPTED)
+        record = {"code": code, "seconds": round(ended.seconds, 1), "host": self._settings.host}
         told = self._redact(texts.headline(ended.lines, ended.event != "done"))
         try:
             self._outbox.note_task(place.array, place.task, {**record, "headline": told})
@@ -117,7 +117,7 @@ class Story:
         failed = by_event.get("failed", [])
         seconds = sorted(float(task["seconds"]) for task in tasks.values())
         facts = [
-            f"Slurm array {array}: {counts}" + (f" of {self._place.tasks}" if self._place.tasks else ""),
+            f"{_array_name(array)}: {counts}" + (f" of {self._place.tasks}" if self._place.tasks else ""),
             f"a task took {texts.duration(seconds[0])} to {texts.duration(seconds[-1])}",
             f"failed: {shorten(failed)}" if failed else "",
         ]
@@ -151,6 +151,10 @@ class Story:
         )
 
 
+def _array_name(array: str) -> str:
+    return f"Slurm array {array}" if array.isdigit() else f"array {array.partition('-')[0]}"
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -165,10 +169,11 @@ def array_digest(settings: Settings, array: str, environment: Mapping[str, str],
         InputError: no task of the array told how it ended.
     """
     outbox = Outbox(settings.outbox)
+    array = outbox.array_of(array)
     tasks = outbox.tasks(array)
     if not tasks:
         raise InputError(f"--digest {array}: no task of this array is known in {outbox.folder}")
     if not outbox.once(f"{array}-digest", otherwise=True):
         warn(f"the digest of array {array} was sent already")
         return None
-    return Story(settings, ["array", array], environment).digest(array, tasks)
+    return Story(settings, _array_name(array).split()[-2:], environment).digest(array, tasks)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.submit import slurm
@@ -35,10 +37,11 @@ def tail(home: Path, word: str, lines: int, follow: bool) -> None:
         ticket, task = _one(home, word)
         path = _log(ticket, task)
         over = lambda: rows(home, [(ticket, task)])[0].state in (*OVER, "interrupted", "lost")  # noqa: E731
-    for line in last_lines(path, lines):
-        print(line)
+    end = path.stat().st_size
+    for line in last_lines(path, lines, end):
+        print(line, flush=follow)
     if follow:
-        _follow(path, over)
+        _follow(path, end, over)
 
 
 def why(home: Path, word: str) -> str:
@@ -75,14 +78,15 @@ def cancel(home: Path, word: str, seconds: float, force: bool) -> Iterator[str]:
     refused = [_scancel(ticket, open_ones) for ticket in {one.id: one for one, _ in open_ones}.values()]
     yield from (text for text in refused if text)
     end = time.monotonic() + seconds
-    while time.monotonic() < end and any(_state(home, *pair) == "running" for pair in open_ones):
+    settled = (*OVER, "interrupted", "lost")
+    while time.monotonic() < end and any(_state(home, *pair) not in settled for pair in open_ones):
         time.sleep(_STEP_SECONDS)
     for ticket, task in open_ones:
         if force and state(ticket, task) == "running":
             signal_process(task.last()["process"], signal.SIGKILL)
             time.sleep(_STEP_SECONDS)
         found = _state(home, ticket, task)
-        yield f"{ticket.label(task)}: {'still at work; it stops when it has saved' if found == 'running' else found}"
+        yield f"{ticket.label(task)}: {found if found in settled else 'still at work; it stops when it has saved'}"
 
 
 def requeue(home: Path, word: str) -> Iterator[str]:
@@ -177,10 +181,10 @@ def _stop_typed(run: Run, seconds: float, force: bool) -> str:
     return f"{run.folder.name}: {'still at work; it stops when it has saved' if run.has_process else 'stopped'}"
 
 
-def last_lines(path: Path, count: int) -> list[str]:
-    """Return the last lines of a log, without reading more of it than needed."""
+def last_lines(path: Path, count: int, end: int | None = None) -> list[str]:
+    """Return the last lines of a log (of its first ``end`` bytes), without reading more of it than needed."""
     with path.open("rb") as stream:
-        position = stream.seek(0, os.SEEK_END)
+        position = stream.seek(0, os.SEEK_END) if end is None else end
         data = b""
         while position and data.count(b"\n") <= count:
             step = min(_BLOCK, position)
@@ -190,15 +194,16 @@ def last_lines(path: Path, count: int) -> list[str]:
     return data.decode("utf-8", "replace").splitlines()[-count:]
 
 
-def _follow(path: Path, over: object) -> None:
-    with path.open("r", encoding="utf-8", errors="replace") as stream:
-        stream.seek(0, os.SEEK_END)
+def _follow(path: Path, start: int, over: object) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    with path.open("rb") as stream:
+        stream.seek(start)
         ended = False
         looked = time.monotonic()
         while True:
-            text = stream.read()
-            if text:
-                sys.stdout.write(text)
+            data = stream.read()
+            if data:
+                sys.stdout.write(decoder.decode(data))
                 sys.stdout.flush()
             elif ended:
                 return
@@ -218,6 +223,7 @@ def _why(ticket: Ticket, task: Task, row: Row) -> str:
         lines.append(
             f"  attempt {one['attempt']}  {one['started']} on {one['node']}{slurm_id}: {'; '.join([end, *more])}"
         )
+        lines += [f"    {_about_rank(rank)}" for rank in one.get("ranks", [])]
     peaks = [float(one["peak_memory_mb"]) for one in row.attempts if one.get("peak_memory_mb")]
     account = (
         slurm.accounts([task.slurm_id], ticket.facts["submitted"][:10]).get(task.slurm_id) if task.slurm_id else None
@@ -232,6 +238,13 @@ def _why(ticket: Ticket, task: Task, row: Row) -> str:
     if peaks:
         lines.append(f"  memory     at most {max(peaks):.0f} MB")
     return "\n".join([*lines, *_errors(ticket, task)])
+
+
+def _about_rank(note: dict[str, Any]) -> str:
+    end = f"exit code {note['exit_code']}" if "exit_code" in note else "gone without a word"
+    told = f", told by {note['told']}" if note["told"] else ""
+    memory = f", at most {float(note['peak_memory_mb']):.0f} MB" if "peak_memory_mb" in note else ""
+    return f"process {note['rank']} on {note['node']}: {end}{told}{memory}"
 
 
 def _about_run(run: Run) -> list[str]:

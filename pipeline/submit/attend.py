@@ -23,6 +23,7 @@ from pipeline.core.interrupt import Interrupt
 from pipeline.core.programs import bound_to
 from pipeline.submit import slurm
 from pipeline.submit.process import alive, here, identity, machine
+from pipeline.submit.ranks import PARALLEL, TOLD_BY, layout_of_template, on_ranks, verdict
 from pipeline.submit.ticket import BEAT_SECONDS, Task, Ticket, jobs_folder, stamp
 
 _POLL_SECONDS = 0.1
@@ -30,6 +31,10 @@ _LOOK_SECONDS = 2.0
 """Between looks at files that others write: the disk is shared by all jobs."""
 _KILLS = 2
 """Kills in a row after which the next one is a failure."""
+_WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
+"""What Slurm sends before the time limit."""
+_PATIENCE = 0.6
+"""The part of the time between warning and limit in which the command should have stopped."""
 _STOPPED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGXCPU)
 
 
@@ -49,8 +54,11 @@ class _Attempt:
         self._ticket, self._task, self._interrupt = ticket, task, interrupt
         self._number = task.claim()
         self._next = task.attempt(self._number + 1)
+        self._notes = task.attempt(self._number).with_suffix(".ranks")
+        self._ranks: dict[str, int] | None = ticket.facts.get("ranks")
         self._last_beat = self._last_look = 0.0
         self._unwanted = False
+        self._warned_at = _warned_at(ticket)
         self._record: dict[str, Any] = {
             "attempt": self._number,
             "process": identity(os.getpid()),
@@ -66,7 +74,9 @@ class _Attempt:
         """Wait until nobody else works at the task, run the command and note how it ended."""
         if not self._alone():
             return self._end(INTERRUPTED, "told to stop while the attempt before was ending")
-        command, place, variables = command_of(self._ticket, self._task)
+        command, place, variables = command_of(self._ticket, self._task, self._number)
+        if self._ranks:
+            command = on_ranks(command, self._ranks, self._notes, sys.executable)
         try:
             child = subprocess.Popen(
                 command,
@@ -85,17 +95,43 @@ class _Attempt:
     def starts_again_here(self) -> bool:
         """See that the interrupted task goes on: here and now, by Slurm, or not at all; tell whether here and now."""
         task, asked = self._task, self._interrupt.requested()
+        if self._record.get("queued_again"):
+            return False
         if self._next.exists():
             return self._note("another attempt has taken over")
         if task.cancelled:
             return self._note(f"cancelled: {task.cancelled}")
-        if self._number > int(self._ticket.facts["requeues"]):
-            return self._note(f"started {self._number} times, which is all that the profile's requeues allow")
         if self._record["slurm"]:
-            return self._note(_again_by_slurm(self._ticket, task, str(self._record["slurm"]), self._interrupt.reason))
+            return self._queue_again()
         if asked:
             return self._note(f"told to stop ({self._interrupt.reason}); status.py requeue starts it again")
+        if self._spent():
+            return False
+        self._record["queued_again"] = True
         self._note("started again")
+        return True
+
+    def _queue_again(self) -> bool:
+        """See that Slurm starts the task again, unless it does so by itself."""
+        state = slurm.state_of(str(self._record["slurm"]))
+        if state and state != "RUNNING":
+            return self._note(f"left to Slurm (job {self._record['slurm']} is {state})")
+        if self._spent():
+            return False
+        # Noted before it is done: Slurm kills a job as soon as it is queued again.
+        self._record["queued_again"] = True
+        self._beat(force=True)
+        self._record["queued_again"], what = _again_by_slurm(
+            self._ticket, self._task, str(self._record["slurm"]), state, self._interrupt.reason
+        )
+        return self._note(what)
+
+    def _spent(self) -> bool:
+        # What Slurm itself queues again (preemption, a dead node) it does without asking, so it is not counted.
+        before = sum(bool(one.get("queued_again")) for one in self._task.attempts())
+        if before < int(self._ticket.facts["requeues"]):
+            return False
+        self._note(f"queued itself again {before} times, which is all that the profile's requeues allow")
         return True
 
     def _alone(self) -> bool:
@@ -119,12 +155,18 @@ class _Attempt:
         return False
 
     def _watch(self, child: subprocess.Popen[bytes]) -> int:
-        told = 0
+        told, since = 0, 0.0
+        patience = _PATIENCE * float(self._ticket.facts.get("warning", 0.0))
         while (code := child.poll()) is None:
             number = self._stop_signal()
             if number and not told:
-                told = number
-                child.send_signal(number)
+                told, since = number, time.monotonic()
+                child.send_signal(TOLD_BY if self._ranks else number)
+            late = told in _WARNINGS and time.monotonic() - since > patience
+            if late and self._record["slurm"] and "then" not in self._record:
+                # At the limit Slurm would end the job for good; queued again in time, it goes on from what is saved.
+                logs.log.warning("it has not stopped in %.0f s, and the time limit is near", patience)
+                self._queue_again()
             self._beat()
             time.sleep(_POLL_SECONDS)
         return code
@@ -133,12 +175,16 @@ class _Attempt:
         """Return the signal that the command is to be told, 0 for none."""
         if self._interrupt.requested():
             return int(getattr(signal, self._interrupt.reason or "", signal.SIGTERM))
+        if time.time() > self._warned_at:
+            return int(signal.SIGUSR2)
         now = time.monotonic()
         if now - self._last_look > _LOOK_SECONDS:
             self._last_look, self._unwanted = now, self._next.exists() or bool(self._task.cancelled)
         return int(signal.SIGTERM) if self._unwanted else 0
 
     def _ended(self, code: int) -> int:
+        if self._ranks:
+            code, self._record["ranks"] = verdict(self._notes, code)
         if code >= 0:
             return self._end(code, "")
         name = signal.Signals(-code).name
@@ -152,6 +198,7 @@ class _Attempt:
 
     def _end(self, code: int, why: str) -> int:
         peak = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6, 1)
+        peak = max([peak, *(float(one.get("peak_memory_mb", 0.0)) for one in self._record.get("ranks", []))])
         self._record |= {"ended": stamp(), "exit_code": code, "why": why, "peak_memory_mb": peak}
         self._beat(force=True)
         return code
@@ -178,35 +225,43 @@ def _is_over(attempt: dict[str, Any]) -> bool:
     return "ended" in attempt or (here(attempt["process"]) and not alive(attempt["process"]))
 
 
-def command_of(ticket: Ticket, task: Task) -> tuple[list[str], str, dict[str, str]]:
+def command_of(ticket: Ticket, task: Task, attempt: int) -> tuple[list[str], str, dict[str, str]]:
     """Return the command line of a task, the folder that it runs in, and the variables that it gets."""
     facts = ticket.facts
-    variables = {**facts["variables"], "ISOBAR_TICKET": ticket.label(task)}
-    return [*facts["program"], *task.words], str(facts["place"]), variables
+    own = {"ISOBAR_TICKET": ticket.label(task), "ISOBAR_ATTEMPT": str(attempt)}
+    if len(facts["tasks"]) > 1:
+        # Numbers begin anew when results/.jobs was deleted, so an array is told from another by its time as well.
+        own |= {"ISOBAR_ARRAY": f"{ticket.id}-{facts['submitted']}", "ISOBAR_TASKS": str(len(facts["tasks"]))}
+    return [*facts["program"], *task.words], str(facts["place"]), {**facts["variables"], **own}
 
 
-def _again_by_slurm(ticket: Ticket, task: Task, slurm_id: str, reason: str | None) -> str:
-    """See that Slurm starts an interrupted task again, once; return what was done.
+def _again_by_slurm(ticket: Ticket, task: Task, slurm_id: str, state: str, reason: str | None) -> tuple[bool, str]:
+    """See that Slurm starts an interrupted task again, once; return whether it will, and what was done.
 
     Slurm itself starts again what it preempted, what was requeued and what ran on a node that failed; it must not start
     what was cancelled. In all these cases the job is no longer RUNNING when it is asked here. A job that is still
     running stopped before its time limit, or in the grace time of a preemption, and is queued again from here.
     """
-    state = slurm.state_of(slurm_id)
-    if state and state != "RUNNING":
-        return f"left to Slurm (job {slurm_id} is {state})"
     refused = slurm.requeue(slurm_id) if state else "scontrol does not answer"
     if not refused:
-        return "queued again by scontrol requeue"
+        return True, "queued again by scontrol requeue"
     script = ticket.folder / "again.sh"
     if not script.exists() or (not state and reason == "SIGTERM"):
-        return f"not queued again ({refused}); status.py requeue does it"
+        return False, f"not queued again ({refused}); status.py requeue does it"
     try:
         new = slurm.resubmit(str(script), slurm_id, [str(task.number)])
     except EnvironmentFault as error:
-        return f"not queued again ({refused}; {error}); status.py requeue does it"
+        return False, f"not queued again ({refused}; {error}); status.py requeue does it"
     task.is_of_slurm(new)
-    return f"submitted again as job {new} ({refused})"
+    return True, f"submitted again as job {new} ({refused})"
+
+
+def _warned_at(ticket: Ticket) -> float:
+    """Return when Slurm should have warned of the time limit; its signal may come while nobody listens yet."""
+    began = os.environ.get("ISOBAR_BEGAN", "")
+    if not (ticket.on_slurm and began.isdigit() and "limit" in ticket.facts):
+        return float("inf")
+    return int(began) + float(ticket.facts["limit"]) - float(ticket.facts["warning"])
 
 
 def _own_slurm_id() -> str:
@@ -250,6 +305,8 @@ def _ticket_of_template(words: list[str]) -> Ticket:
             "place": str(Path.cwd()),
             "variables": {},
             "requeues": 50,
+            "warning": 120,
+            "ranks": layout_of_template() if slurm_id and script.stem in PARALLEL else None,
             "code": {"snapshot": None, "why": "a plain template runs the working tree"},
         }
         write_json(folder / "job.json", {"submitted": stamp(), "machine": machine(), **facts})

@@ -10,7 +10,6 @@ import shlex
 import shutil
 import sys
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,15 +18,18 @@ from pipeline.core import logs
 from pipeline.core.artifact import digest8, make_folder
 from pipeline.core.choose import near
 from pipeline.core.config import Section, dump, load
-from pipeline.core.errors import BAD_INPUT, DONE, FAILED, InputError, IsobarError, disk_fault, shorten
+from pipeline.core.errors import InputError, shorten
 from pipeline.submit import slurm
-from pipeline.submit.chain import stages
-from pipeline.submit.config import read_profile
+from pipeline.submit.chain import STAGES, stages
+from pipeline.submit.config import Profile, chosen_profiles, read_profile
 from pipeline.submit.fresh import Stages, skipped
 from pipeline.submit.local import detach
-from pipeline.submit.plan import chunks, tasks_of
+from pipeline.submit.plan import chunks, tasks_of, with_folds
+from pipeline.submit.prune import prune
+from pipeline.submit.ranks import PARALLEL, on_ranks, size
 from pipeline.submit.snapshot import Code, freeze
 from pipeline.submit.ticket import find, jobs_folder, new_ticket, next_id, state
+from pipeline.submit.typed import guarded, submit_parser
 
 _NOT_SUBMITTED = ("submit", "status", "notify_run")
 
@@ -37,28 +39,9 @@ def submit_main(doc: str | None, arguments: list[str], project: Path, home: Path
     own, flags = arguments, []
     if "--" in arguments:
         own, flags = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
-    typed = _parser(doc or "").parse_intermixed_args(own)
+    typed = submit_parser(doc or "").parse_intermixed_args(own)
     logs.start(typed.verbose)
     return guarded(lambda: _Submission(typed, flags, project.resolve(), home.resolve()).run())
-
-
-def guarded(act: Callable[[], None]) -> int:
-    """Run ``act``; return 0, or report its error in one line and return that one's exit code."""
-    try:
-        act()
-    except IsobarError as error:
-        for line in str(error).splitlines():
-            logs.log.error("%s", line)
-        return error.exit_code
-    except BrokenPipeError:  # the reader of a pipe has gone: ``… | head``
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        fault = disk_fault(error, error.filename or "output")
-        if fault is None:
-            raise
-        logs.log.error("%s", fault)
-        return FAILED
-    return DONE
 
 
 @dataclass(frozen=True)
@@ -79,7 +62,9 @@ class _Submission:
         self.typed, self.flags, self.project, self.home = typed, flags, project, home
         self.script = _script(project, typed.job)
         profiles = Path(typed.profiles or os.environ.get("ISOBAR_PROFILES") or project / "slurm" / "profiles.yaml")
-        self.profile_name, self.profile = read_profile(profiles, typed.profile, typed.set)
+        names = chosen_profiles(typed.profile, STAGES if typed.job == "chain" else (typed.job,))
+        self.profiles = {job: read_profile(profiles, names[job], typed.set) for job in names}
+        self.profiles.setdefault("", read_profile(profiles, None, typed.set))
         self.on_slurm = typed.cluster == "slurm" or (typed.cluster is None and slurm.available())
         self.number = int(next_id(home)[1:])
         if typed.cluster == "slurm" and not slurm.available():
@@ -91,7 +76,15 @@ class _Submission:
         tasks = tasks_of(typed.config, typed.overrides, typed.array)
         model = _config_class(self.script)
         configs = [_checked(words, model) for words in tasks]
+        if typed.folds is not None:
+            tasks = with_folds(tasks, typed.folds, [_folds(config, typed.job) for config in configs])
+            configs = [_checked(words, model) for words in tasks]
+        elif typed.job == "chain" and _folds(configs[0], typed.job) and not typed.array:
+            folds = _folds(configs[0], typed.job)
+            logs.log.info("one training; store.split makes %d folds: --folds all trains each", len(folds))
         after = [self._found(word) for word in typed.after]
+        if not typed.dry_run:
+            prune(self.home)
         code = freeze(self.project, self.home, wanted=typed.snapshot, write=not typed.dry_run)
         if not code.frozen:
             logs.log.warning("%s", code.facts["why"])
@@ -116,26 +109,30 @@ class _Submission:
             after, before = [self._one(stage.job, name, stage.tasks, waits, code)], stage.tasks
 
     def _one(self, job: str, name: str, tasks: list[list[str]], after: list[_After], code: Code) -> _After:
+        profile_name, profile = self._profile(job)
         facts = {
             "name": name,
             "cluster": "slurm" if self.on_slurm else "local",
             "job": job,
             "typed": shlex.join([f"jobs/{job}.py", *tasks[0], *self.flags]),
             "tasks": [self._words(words, code) for words in tasks],
-            "python": self._python,
-            "program": [*self._inside(), str(code.root / "jobs" / f"{job}.py")],
+            "python": profile.python or sys.executable,
+            "program": [*inside(profile, [self.home, code.root]), str(code.root / "jobs" / f"{job}.py")],
+            "ranks": layout(profile),
             "place": str(code.root),
             "variables": {"ISOBAR_HOME": str(self.home), "PYTHONPATH": _python_path(code.root), **_git_note(code)},
             "after": [{"id": one.id, "how": one.how} for one in after if not one.done],
-            "requeues": self.profile.requeues,
-            "parallel": min(self.profile.array_parallelism, max(1, (os.cpu_count() or 1) // self.profile.cpus)),
-            "profile": {"name": self.profile_name, **self.profile.model_dump(mode="json", exclude_defaults=True)},
+            "requeues": profile.requeues,
+            "warning": profile.warning_seconds,
+            "limit": 60 * profile.minutes,
+            "parallel": min(profile.array_parallelism, max(1, (os.cpu_count() or 1) // profile.cpus)),
+            "profile": {"name": profile_name, **profile.model_dump(mode="json", exclude_defaults=True)},
             "code": code.facts,
         }
         most = slurm.max_array_size() if self.on_slurm and len(tasks) > 1 else len(tasks)
         waits = _dependencies(after, len(chunks(len(tasks), most)))
         if self.typed.dry_run:
-            return self._show(facts, waits, most, after)
+            return self._show(facts, profile, waits, most, after)
         ticket = new_ticket(self.home, facts)
         if not self.on_slurm:
             pid = detach(ticket)
@@ -143,11 +140,24 @@ class _Submission:
             return _After(ticket.id, "afterok", [])
         from pipeline.submit.sbatch import submit  # submitit: only where there is Slurm
 
-        ids = submit(ticket, self.profile, waits, most)
+        ids = submit(ticket, profile, waits, most)
         print(f"{ticket.id:<5} {name}{_count(tasks)}: Slurm job {shorten(dict.fromkeys(map(_main_id, ids)))}")
         return _After(ticket.id, "afterok", list(dict.fromkeys(map(_main_id, ids))))
 
-    def _show(self, facts: dict[str, Any], waits: list[str], most: int, after: list[_After]) -> _After:
+    def _profile(self, job: str) -> tuple[str, Profile]:
+        """Return the profile of a job: that of its own name, else the one of all; several processes only to train."""
+        name, profile = self.profiles.get(job, self.profiles[""])
+        if profile.nodes * profile.tasks_per_node == 1:
+            return name, profile
+        if self.on_slurm and job in PARALLEL:
+            return name, profile
+        why = "it is one process" if self.on_slurm else "on this machine a job is one process"
+        logs.log.info("%s: profile %s asks for several processes, but %s", job, name, why)
+        return name, profile.alone
+
+    def _show(
+        self, facts: dict[str, Any], profile: Profile, waits: list[str], most: int, after: list[_After]
+    ) -> _After:
         ticket = f"j{self.number}"
         self.number += 1
         print(f"# {ticket} {facts['name']}: {facts['typed']}" + "".join(f"  (after {one.id})" for one in after))
@@ -157,14 +167,19 @@ class _Submission:
             from pipeline.submit.sbatch import texts
 
             folder = jobs_folder(self.home) / ticket
-            print("\n".join(texts(folder, facts, self.profile, waits, most)))
-        else:
-            print(shlex.join([*facts["program"], *facts["tasks"][0]]))
+            print("\n".join(texts(folder, facts, profile, waits, most)))
+        command = [*facts["program"], *facts["tasks"][0]]
+        if not self.on_slurm:
+            print(shlex.join(command))
+        elif facts["ranks"] or profile.container:
+            notes = jobs_folder(self.home) / ticket / "0" / "attempt-1.ranks"
+            shown = on_ranks(command, facts["ranks"], notes, facts["python"]) if facts["ranks"] else command
+            print(f"# the first task's command on its first node:\n# {shlex.join(shown)}")
         return _After(ticket, "afterok", [f"<id of {ticket}>"] * len(chunks(len(facts["tasks"]), most)))
 
     def _words(self, words: list[str], code: Code) -> list[str]:
         """Return a task's words with its config where it stays as it is: in the copied code, or copied beside it."""
-        path, more = Path(words[0]), [*words[1:], *self.flags]
+        path, more = Path(words[0]), [*words[1:], *map(_as_found, self.flags)]
         if path.is_dir() or not path.exists():
             return [str(path.resolve()) if path.exists() else words[0], *more]
         full = path.resolve()
@@ -179,17 +194,6 @@ class _Submission:
             shutil.copyfile(full, part)
             os.replace(part, copy)
         return [str(copy), *more]
-
-    @property
-    def _python(self) -> str:
-        return self.profile.python or sys.executable
-
-    def _inside(self) -> list[str]:
-        """Return the Python that runs the job, in its container if it has one."""
-        if self.profile.container:
-            bind = ["--bind", str(self.home)] + (["--nv"] if self.profile.gpus else [])
-            return ["apptainer", "exec", *bind, self.profile.container, "python"]
-        return [self._python]
 
     def _found(self, word: str) -> _After:
         try:
@@ -230,9 +234,43 @@ def _name(job: str, argument: str, config: Section | None) -> str:
     return f"{job}-{getattr(config, 'name', None) or Path(argument).stem}"
 
 
+def _as_found(word: str) -> str:
+    """Return an argument that is a path here as one that is found from elsewhere: the job starts in its code."""
+    path = Path(word)
+    is_path = not word.startswith("-") and (path.is_file() or (os.sep in word and path.exists()))
+    return str(path.resolve()) if is_path else word
+
+
 def _git_note(code: Code) -> dict[str, str]:
     """Return the variable that tells a copy of the code which commit it is of."""
     return {"ISOBAR_GIT": json.dumps(code.facts["git"])} if code.frozen else {}
+
+
+def layout(profile: Profile) -> dict[str, int] | None:
+    """Return nodes, processes a node and cores a process of a training of several processes; else ``None``."""
+    found = {"nodes": profile.nodes, "per_node": profile.tasks_per_node, "cpus": profile.cpus}
+    return found if size(found) > 1 else None
+
+
+def inside(profile: Profile, folders: list[Path]) -> list[str]:
+    """Return the Python that runs the job: in its container, which sees ``folders`` under their own names, if any."""
+    if not profile.container:
+        return [profile.python or sys.executable]
+    whole = [one for one in dict.fromkeys(folders) if not any(other in one.parents for other in folders)]
+    binds = [word for place in (*map(str, whole), *profile.binds) for word in ("--bind", place)]
+    gpu = ["--nv"] if profile.gpus else []
+    return ["apptainer", "exec", *gpu, *binds, profile.container, profile.python or "python"]
+
+
+def _folds(config: Section | None, job: str) -> list[str]:
+    """Return the folds that an experiment's division makes beside the default one.
+
+    Raises:
+        InputError: the config is not that of an experiment.
+    """
+    if not hasattr(config, "folds"):
+        raise InputError(f"command line: --folds: {job} does not take an experiment")
+    return list(cast(Stages, config).folds())
 
 
 def _python_path(root: Path) -> str:
@@ -269,36 +307,3 @@ def _checked(words: list[str], model: type[Section] | None) -> Section | None:
         return None
     path = Path(words[0])
     return load(path / "config.yaml" if path.is_dir() else path, model, words[1:]).config
-
-
-class Parser(argparse.ArgumentParser):
-    """A command line whose mistakes are answered in one line."""
-
-    def error(self, message: str) -> typing.NoReturn:
-        """Report a wrong command line in one line."""
-        sys.stderr.write(f"command line: {message}; see --help\n")
-        sys.exit(BAD_INPUT)
-
-
-def _parser(doc: str) -> argparse.ArgumentParser:
-    parser = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    add = parser.add_argument
-    add("job", help="a job of jobs/ by its name, or chain: its stages as jobs, each after the one before")
-    add("config", help="a .yaml or .py config, or a run folder of results/")
-    add("overrides", nargs="*", metavar="key=value", help="settings on top; what follows -- goes to the job as it is")
-    add("--profile", metavar="NAME", help="what it asks of the cluster, from slurm/profiles.yaml")
-    add("--profiles", metavar="FILE", help="another file of profiles (or ISOBAR_PROFILES)")
-    add("--set", action="append", default=[], metavar="key=value", help="a setting of the profile, e.g. time=02:00:00")
-    add("--cluster", choices=("slurm", "local"), help="slurm where there is sbatch, else local: a process here")
-    add("--array", nargs="+", default=[], metavar="TASK", help="a task each: 'train.seed=1..3', a config, or @file")
-    add("--after", action="append", default=[], metavar="NAME|ID", help="start when this job is done (may be repeated)")
-    add("--name", help="name for --after and status; <job>-<experiment> if not given")
-    add(
-        "--no-snapshot",
-        dest="snapshot",
-        action="store_false",
-        help="run the working tree, not a copy of it",
-    )
-    add("--dry-run", action="store_true", help="print what would be submitted, and submit nothing")
-    add("--verbose", action="store_true", help="log details")
-    return parser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -61,11 +62,13 @@ class Profile(Section):
     gpus: int = Field(0, ge=0)
     """GPUs a node."""
     cpus: int = Field(1, ge=1)
-    """Cores a task; OMP_NUM_THREADS is set to it."""
+    """Cores a process; OMP_NUM_THREADS is set to it."""
     memory: Annotated[str, AfterValidator(_memory)] | None = None
     """Memory a node."""
-    nodes: int = Field(1, ge=1, le=1)
-    """Nodes; training on more than one is not offered yet."""
+    nodes: int = Field(1, ge=1)
+    """Nodes of a training; other jobs take one."""
+    tasks_per_node: int = Field(1, ge=1)
+    """Processes of a training on each node (one a GPU); other jobs are one process."""
     array_parallelism: int = Field(256, ge=1)
     """Tasks of an array at a time."""
     constraint: str | None = None
@@ -80,10 +83,17 @@ class Profile(Section):
     """Python of the jobs; the one that submits if empty."""
     container: str = ""
     """Image in which the job runs, by apptainer; the program that attends it stays outside."""
+    binds: tuple[str, ...] = ()
+    """Folders that the container sees beside ISOBAR_HOME and the code: ``/data`` or ``/data:/inside:ro``."""
     signal_before: int = Field(120, ge=1)
     """Seconds before the time limit at which the job is told; at most a fifth of the limit."""
     requeues: int = Field(50, ge=0)
-    """How often an interrupted job is queued again; 0: never."""
+    """How often a job queues itself again (time limit, killed process); what Slurm queues again is not counted."""
+
+    @property
+    def alone(self) -> Profile:
+        """The same for a job of one process."""
+        return self.model_copy(update={"nodes": 1, "tasks_per_node": 1})
 
     @property
     def minutes(self) -> int:
@@ -101,6 +111,23 @@ class Profiles(Section):
 
     default: str
     profiles: dict[str, Profile]
+
+
+def chosen_profiles(words: list[str], jobs: Collection[str]) -> dict[str, str]:
+    """Return the profile of each job that was typed: ``gpu1`` (all jobs, under the empty name) or ``train=gpu1``.
+
+    Raises:
+        InputError: no such job, or one that is named twice.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        job, given, name = word.rpartition("=")
+        if given and job not in jobs:
+            raise InputError(f"command line: --profile {word}: no job {job!r}{near(job, list(jobs))} is submitted here")
+        if job in found:
+            raise InputError(f"command line: --profile {word}: given twice")
+        found[job] = name
+    return found
 
 
 def read_profile(path: Path, name: str | None, overrides: list[str]) -> tuple[str, Profile]:

@@ -24,6 +24,9 @@ class Stages(Protocol):
     def of_images(self) -> bool:
         """Whether it is one of images."""
 
+    def folds(self) -> list[str]:
+        """Return the folds that its division makes beside the default one."""
+
     def not_needed(self) -> tuple[str, ...]:
         """Return the stages that it does without."""
 

@@ -68,7 +68,7 @@ def _row(
         id=ticket.label(task),
         name=ticket.name,
         state=found,
-        where=last.get("node", "") or seen.node,
+        where=_where(ticket, last.get("node", "")) or seen.node,
         seconds=sum(_seconds(one) for one in attempts) if attempts else None,
         run=run_of(runs, ticket.label(task), attempts),
         heartbeat=beat,
@@ -76,6 +76,11 @@ def _row(
         note=_note(task, last, seen, found),
         attempts=attempts,
     )
+
+
+def _where(ticket: Ticket, node: str) -> str:
+    more = int((ticket.facts.get("ranks") or {}).get("nodes", 1)) - 1
+    return f"{node} +{more}" if node and more else node
 
 
 def with_slurm(files: str, begun: bool, queued: Seen | None, account: Seen | None) -> str:

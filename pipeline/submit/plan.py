@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.core.errors import InputError
+from pipeline.core.choose import near
+from pipeline.core.errors import InputError, shorten
 
 _RANGE = re.compile(r"(?<![\w.])(-?\d+)\.\.(-?\d+)(?![\w.])")
 _MOST = 100_000
@@ -28,6 +29,33 @@ def tasks_of(argument: str, overrides: Sequence[str], array: Sequence[str]) -> l
     if not array:
         return [[argument, *overrides]]
     return [_task(argument, overrides, word) for text in array for line in _lines(text) for word in _ranges(line)]
+
+
+def with_folds(tasks: list[list[str]], wanted: str, present: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return each task once for each fold.
+
+    Args:
+        tasks: words of each task.
+        wanted: ``all``, or names with commas.
+        present: of each task, the folds that its division makes beside the default one.
+
+    Raises:
+        InputError: no such fold, or a division without any.
+    """
+    found: list[list[str]] = []
+    for words, folds in zip(tasks, present, strict=True):
+        names = list(folds) if wanted == "all" else [name.strip() for name in wanted.split(",")]
+        if not folds or not names:
+            raise InputError(
+                f"command line: --folds {wanted}: store.split of {words[0]} makes none; set "
+                "store.split.leave_one_year_out=true, or for images store.split.by: kfold"
+            )
+        for name in names:
+            if name not in (*folds, "default"):
+                hint = near(name, folds)
+                raise InputError(f"command line: --folds: no fold {name!r}{hint} Folds: {shorten(list(folds), 40)}")
+            found.append([*words, f"train.fold={name}"])
+    return found
 
 
 def _task(argument: str, overrides: Sequence[str], text: str) -> list[str]:

@@ -22,6 +22,9 @@ from pipeline.submit.config import Profile
 from pipeline.submit.plan import chunks
 from pipeline.submit.ticket import Task, Ticket
 
+_BEGIN = "trap : USR1 USR2; export ISOBAR_BEGAN=$(date +%s)"
+"""Slurm may send its warning a minute early, and would end the shell with it; who attends the job has a clock too."""
+
 
 class Attend(Checkpointable):
     """What submitit carries to the node: which task of which ticket. There is no state in it, so it never grows old."""
@@ -111,6 +114,7 @@ def _executor(folder: Path, facts: dict[str, Any], profile: Profile, dependency:
         "cpus_per_task": profile.cpus,
         "mem": profile.memory,
         "nodes": profile.nodes,
+        **({"ntasks_per_node": profile.tasks_per_node} if facts.get("ranks") else {}),
         "array_parallelism": profile.array_parallelism,
         "constraint": profile.constraint,
         "exclude": profile.exclude,
@@ -121,7 +125,7 @@ def _executor(folder: Path, facts: dict[str, Any], profile: Profile, dependency:
     exports = [f"export {name}={shlex.quote(str(value))}" for name, value in variables.items()]
     executor.update_parameters(
         **named,
-        setup=[*profile.setup, *exports],
+        setup=[_BEGIN, *profile.setup, *exports],
         stderr_to_stdout=True,
         # The program that attends replaces the shell, so that the signal before the time limit reaches it; without srun
         # a job may submit jobs.

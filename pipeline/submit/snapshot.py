@@ -65,6 +65,8 @@ def freeze(project: Path, home: Path, wanted: bool = True, write: bool = True) -
     folder = jobs_folder(home) / "code" / digest
     if write and not folder.exists():
         _copy(project, names, folder)
+    elif write:
+        os.utime(folder)  # so that nobody takes it for forgotten before the ticket names it
     facts = {"snapshot": str(folder), "git": {"sha": sha.strip(), "dirty": dirty}, "new_files": shorten(sorted(new))}
     return Code(folder, facts, frozenset(names))
 
@@ -90,6 +92,7 @@ def _copy(project: Path, names: list[str], folder: Path) -> None:
         for name in names:
             make_folder((part / name).parent)
             shutil.copy2(project / name, part / name)
+        os.utime(part)
         if not folder.exists():  # somebody else may have made the same copy meanwhile
             os.rename(part, folder)
     except OSError as error:

@@ -228,7 +228,7 @@ def state(ticket: Ticket, task: Task) -> str:
     if last and "ended" in last:
         return _ended(task, int(last["exit_code"]))
     if last:
-        return "running" if at_work(last) else "lost"
+        return "running" if at_work(last) else "cancelled" if task.cancelled else "lost"
     if task.cancelled:
         return "cancelled"
     if ticket.on_slurm:

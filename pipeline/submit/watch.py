@@ -1,4 +1,4 @@
-"""``jobs/status.py``: list, tail, cancel, requeue, why."""
+"""``jobs/status.py``: list, tail, cancel, requeue, why, clean."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pipeline.core import logs
 from pipeline.submit.act import cancel, requeue, tail, why
-from pipeline.submit.command import Parser, guarded
 from pipeline.submit.overview import OVER, Row, rows, table
+from pipeline.submit.prune import clean
+from pipeline.submit.typed import Parser, guarded
 
 _RECENT = 20
 
@@ -33,6 +34,9 @@ def _act(typed: argparse.Namespace, home: Path) -> None:
         tail(home, typed.id, typed.lines, typed.follow)
     elif typed.what == "why":
         print(why(home, typed.id))
+    elif typed.what == "clean":
+        for line in clean(home, typed.older, typed.dry_run):
+            print(line, flush=True)
     else:
         told = cancel(home, typed.id, typed.wait, typed.force) if typed.what == "cancel" else requeue(home, typed.id)
         for line in told:
@@ -51,6 +55,13 @@ def _list(typed: argparse.Namespace, home: Path) -> None:
         if not typed.watch:
             return
         time.sleep(typed.watch)
+
+
+def _age(text: str) -> float:
+    unit = {"d": 86400.0, "h": 3600.0}.get(text[-1:])
+    if unit is None or not text[:-1].isdigit():
+        raise argparse.ArgumentTypeError(f"an age is written 30d or 12h, found {text!r}")
+    return unit * int(text[:-1])
 
 
 def _recent(listed: list[Row]) -> list[Row]:
@@ -83,6 +94,11 @@ def _parser(doc: str) -> argparse.ArgumentParser:
     one.add_argument("--all", action="store_true", help=f"all that are over, not only the last {_RECENT}")
     one.add_argument("--watch", type=float, metavar="SECONDS", help="again and again")
     one.add_argument("--json", action="store_true", help="for programs")
+    one = parts.add_parser("clean", help="forget old jobs that are over; results stay")
+    one.add_argument(
+        "--older", type=_age, default="30d", metavar="30d", help="than 30d (days) or 12h; 30d if not given"
+    )
+    one.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
     for name, aliases, about in (
         ("tail", [], "the last lines of a job's log"),
         ("why", [], "state, exit code, attempts, last errors, most memory"),

@@ -1,9 +1,9 @@
-"""Jobs on the one-machine cluster, interrupted at random moments in every way that clusters know.
+"""Trainings interrupted at random moments in every way that clusters know, on the one-machine cluster or without one.
 
-    python -m tests.submit.interruptions 30 200 1
+    python -m tests.submit.interruptions 30 200 1 [slurm|local]
 
-(how many, epochs of each, seed of the moments) prints what was done to each training, and whether its weights are those
-of one that nobody interrupted.
+(how many, epochs of each, seed of the moments) prints what was done to each training, whether its weights are those of
+one that nobody interrupted, how often an epoch was done again, and the most processes that were at it at a time.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -30,16 +34,23 @@ default: tiny
 profiles:
   tiny: {cpus: 1, memory: 500M, time: "00:10:00"}
   minute: {cpus: 1, memory: 500M, time: "1", signal_before: 10}
+  two: {cpus: 1, memory: 1G, time: "00:10:00", nodes: 2}
 """
 KINDS = (
     "preemption",
     "requeue",
     "warning",
     "time limit",
+    "max_time",
     "node failure",
     "kill of the job",
     "kill of everything",
+    "cancel",
 )
+HERE = ("max_time", "kill of the job", "kill of everything", "term of the job", "term of everything", "cancel")
+"""Without a cluster."""
+KILLS = ("kill of the job", "kill of everything", "node failure")
+"""What gives a training no time to save: it does the steps since its last checkpoint again."""
 OVER = ("done", "failed", "cancelled", "interrupted", "lost")
 
 
@@ -116,109 +127,205 @@ def slurm(*command: str) -> str:
     return done.stdout + done.stderr
 
 
-def kill(process: dict[str, object]) -> None:
-    os.kill(int(str(process["pid"])), signal.SIGKILL)
+def kill(process: object, number: int = signal.SIGKILL) -> None:
+    os.kill(int(process["pid"]), number)  # type: ignore[index]
 
 
 def interrupt(kind: str, task: Task, bench: Bench) -> None:
     """Do to a running task what its kind of interruption is."""
     last = task.last()
-    node = str(last["node"])
+    node, name = str(last["node"]), task.folder.parent.name
     acts: dict[str, Callable[[], object]] = {
         "preemption": lambda: slurm("srun", "-p", "urgent", "-w", node, "--exclusive", "true"),
         "requeue": lambda: slurm("scontrol", "requeue", task.slurm_id),
-        # What Slurm sends before the time limit; the limit itself takes a minute at least.
+        # What Slurm sends before the time limit.
         "warning": lambda: slurm("scancel", "--batch", "--signal=USR2", task.slurm_id),
-        "time limit": lambda: None,
-        "node failure": lambda: slurm(str(SCRIPT), "stop", node),
+        "node failure": lambda: _lose(node, last["process"]),
         "kill of the job": lambda: kill(last["child"]),
         "kill of everything": lambda: kill(last["process"]),
+        "term of the job": lambda: kill(last["child"], signal.SIGTERM),
+        "term of everything": lambda: kill(last["process"], signal.SIGTERM),
+        "cancel": lambda: bench.job("status", "cancel", name, "--wait", "60"),
     }
     acts[kind]()
-    if kind == "kill of everything":
-        name = task.folder.parent.name
-        bench.wait(name, ("failed", "lost", "interrupted"))
+    if kind in ("kill of everything", "term of everything", "cancel"):
+        bench.wait(name, ("failed", "lost", "interrupted", "cancelled", "done"))
         bench.job("status", "requeue", name)
     if kind == "node failure":
         wait_until(lambda: len(task.attempts()) > 1 or "ended" in task.last(), 120)
         slurm(str(SCRIPT), "start", node)
 
 
-def wait_until(true: Callable[[], bool], seconds: float) -> None:
+def _lose(node: str, attendant: object) -> None:
+    """Have a node die: its slurmd, the step daemon of the job, and the job."""
+    stat = Path("/proc", str(attendant["pid"]), "stat").read_text(errors="replace")  # type: ignore[index]
+    slurm(str(SCRIPT), "stop", node)
+    kill({"pid": stat.rsplit(")", 1)[1].split()[1]})
+    kill(attendant)
+
+
+def wait_until(true: Callable[[], bool], seconds: float, pause: float = 0.2) -> None:
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
             raise AssertionError("waited in vain")
-        time.sleep(0.2)
+        time.sleep(pause)
 
 
-PROFILE = {"time limit": "minute"}
+def submission(kind: str, moment: float) -> list[str]:
+    """Return what is typed for a training that is to be stopped ``moment`` seconds after its start, if by itself."""
+    if kind == "max_time":
+        return [f"train.max_time={max(moment, 0.5) / 60:.4f}"]
+    if kind == "time limit":
+        # A minute is the shortest limit, and Slurm warns 10 s before its end: the first start waits for its moment.
+        nap = f'[ "${{SLURM_RESTART_COUNT:-0}}" != 0 ] || sleep {max(0.0, 48 - moment):.1f}'
+        return ["--profile", "minute", "--set", f"setup=[{json.dumps(nap)}]"]
+    return []
 
 
-def interrupted_once(
-    bench: Bench, kind: str, training: list[str], epoch: int, delay: float
-) -> tuple[Ticket, list[dict[str, object]]]:
-    """Submit a training, interrupt it ``delay`` seconds after an epoch, and wait until it is done."""
-    (ticket,) = bench.submit("train", str(bench.config), *training, "--profile", PROFILE.get(kind, "tiny"))
-    task = ticket.tasks[0]
-    first = running(task, 1)
-    log = Path(str(first["log"]))
-    wait_until(lambda: "ended" in task.last() or log.read_text(errors="replace").count("  epoch ") >= epoch, 240)
-    time.sleep(delay)
-    if "ended" not in task.last():
-        interrupt(kind, task, bench)
-    state = bench.wait(ticket.id, ("done", "failed", "cancelled"))
+@dataclass(frozen=True)
+class Moment:
+    """When to interrupt: after so many epochs and then some seconds; ``seconds`` from the start where that is asked."""
+
+    epoch: int
+    delay: float
+    seconds: float = 5.0
+
+
+def interrupted_once(bench: Bench, kind: str, training: list[str], moment: Moment, local: bool = False) -> Seen:
+    """Submit a training, interrupt it at a moment, and wait until it is done."""
+    by_itself = submission(kind, moment.seconds)
+    words = ["train", str(bench.config), *training, *by_itself, *(["--cluster", "local"] * local)]
+    with watching(bench.home) as most:
+        (ticket,) = bench.submit(*words)
+        task = ticket.tasks[0]
+        wait_until(lambda: "child" in task.last(), 240)
+        if not by_itself:
+            log = Path(str(task.last()["log"]))
+            wait_until(lambda: "ended" in task.last() or len(epochs(log)) >= moment.epoch, 400, 0.05)
+            time.sleep(moment.delay)
+            if "ended" not in task.last():
+                interrupt(kind, task, bench)
+        state = bench.wait(ticket.id, ("done", "failed", "cancelled"), 400)
     if state != "done":
         raise AssertionError(bench.job("status", "why", ticket.id))
-    return ticket, task.attempts()
+    attempts = task.attempts()
+    found = [number for log in {Path(str(one["log"])) for one in attempts} for number in epochs(log)]
+    return Seen(ticket, attempts, len(found), len(found) - len(set(found)), most[0])
 
 
-def main(count: int, epochs: int, seed: int, first: int) -> None:
-    """Interrupt ``count`` trainings, one after the other, and compare their weights."""
+def epochs(log: Path) -> list[str]:
+    """Return the epochs that a log tells of, in order."""
+    return re.findall(r"  epoch +(\d+)", log.read_text(errors="replace")) if log.exists() else []
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What became of a training that was interrupted."""
+
+    ticket: Ticket
+    attempts: list[dict[str, object]]
+    epochs: int
+    """Epochs that were done, in all attempts."""
+    again: int
+    """Epochs that were done more than once."""
+    at_a_time: int
+    """The most processes that were at it at the same moment."""
+
+
+@contextmanager
+def watching(home: Path) -> Iterator[list[int]]:
+    """Count processes of trainings below ``home`` while the block runs; yield the most that were seen at a time."""
+    most, ended = [0], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.05):
+            most[0] = max(most[0], trainings(home))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield most
+    finally:
+        ended.set()
+        thread.join()
+
+
+def trainings(home: Path) -> int:
+    """Count the processes that run ``jobs/train.py`` on a config below ``home`` and are alive.
+
+    What a training has forked looks like itself for a moment, so children of one that was counted are not.
+    """
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            words = path.joinpath("cmdline").read_bytes().split(b"\0")
+            if any(word.endswith(b"jobs/train.py") for word in words[:3]) and bytes(home) in b" ".join(words):
+                state, parent = path.joinpath("stat").read_text(errors="replace").rsplit(")", 1)[1].split()[:2]
+                if state not in "ZX":
+                    parents[int(path.name)] = int(parent)
+    return sum(parent not in parents for parent in parents.values())
+
+
+def weights(home: Path) -> dict[str, object]:
+    """Return the weights of the only run."""
     import torch
 
-    chance = random.Random(1000 * seed + first)
+    (path,) = home.glob("results/tiny/simple-*/model.pt")
+    return dict(torch.load(path, weights_only=True)["model"])
+
+
+def equal(one: dict[str, object], other: dict[str, object]) -> bool:
+    """Tell whether weights are the same, bit for bit."""
+    import torch
+
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)  # type: ignore[arg-type]
+
+
+def main(count: int, wanted: int, seed: int, kinds: tuple[str, ...], local: bool) -> bool:
+    """Interrupt ``count`` trainings, one after the other, and compare them; tell whether all was well."""
+    chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         bench.config.write_text(CONFIG, encoding="utf-8")
         write_world(World(start=date(1994, 12, 1), days=460, types=("1", "2A", "3B", "4A", "5")), bench.home / "raw")
         for job in ("derive", "store"):
             bench.job(job, str(bench.config))
-        training = [f"train.epochs={epochs}", "train.ema.decay=0.9", "train.augment.noise=0.1"]
-
-        def weights() -> dict[str, torch.Tensor]:
-            (path,) = bench.home.glob("results/tiny/simple-*/model.pt")
-            return dict(torch.load(path, weights_only=True)["model"])
-
-        def clear() -> None:
-            for path in bench.home.glob("results/tiny"):
-                path.rename(path.with_name(f"tiny-{time.monotonic_ns()}"))
-
+        training = [f"train.epochs={wanted}", "train.ema.decay=0.9", "train.augment.noise=0.1"]
         began = time.monotonic()
         bench.job("train", str(bench.config), *training)
-        alone, whole, equal = time.monotonic() - began, weights(), 0
-        print(f"uninterrupted: {alone:.1f} s")
-        for number in range(first, first + count):
-            clear()
-            kind = KINDS[number % len(KINDS)]
-            epoch, delay = chance.randrange(epochs // 2), chance.uniform(0.0, 1.0)
+        alone, whole = time.monotonic() - began, weights(bench.home)
+        print(f"uninterrupted: {alone:.1f} s", flush=True)
+        good = 0
+        for number in range(count):
+            for path in bench.home.glob("results/tiny"):
+                path.rename(path.with_name(f"tiny-{time.monotonic_ns()}"))
+            kind, epoch = kinds[number % len(kinds)], chance.randrange(wanted * 9 // 10)
+            # One in ten or so while the program begins, before it can listen.
+            delay = chance.uniform(0.0, 1.0) if epoch > wanted // 10 else chance.uniform(0.0, 4.0)
+            seconds = chance.uniform(0.1, 0.4) * alone if kind == "max_time" else chance.uniform(2.0, 6.0)
+            moment = Moment(0 if delay > 1 else epoch, delay, seconds)
             began = time.monotonic()
-            _, attempts = interrupted_once(bench, kind, training, epoch, delay)
-            same = all(torch.equal(whole[name], value) for name, value in weights().items())
-            equal += same
-            ends = "; ".join(
-                f"{one.get('exit_code', 'gone')} {one.get('why') or ''} {one.get('then') or ''}" for one in attempts
-            )
+            seen = interrupted_once(bench, kind, training, moment, local)
+            same = equal(whole, weights(bench.home))
+            once = seen.at_a_time == 1 and (kind in KILLS or seen.again == 0) and seen.epochs - seen.again == wanted
+            good += same and once
+            ends = [f"{one.get('exit_code', 'gone')} {one.get('why') or one.get('then')}" for one in seen.attempts[:-1]]
+            took = time.monotonic() - began
             print(
-                f"{number + 1:3d} {kind:<18} epoch {epoch:3d} + {delay:.2f} s: {len(attempts)} attempts, "
-                f"{time.monotonic() - began:5.1f} s, same weights: {same} [{ends}]",
+                f"{number + 1:3d} {kind:<18} epoch {moment.epoch:3d} + {moment.delay:.2f} s: "
+                f"{len(seen.attempts)} starts, {took:5.1f} s, weights {'the same' if same else 'DIFFER'}, "
+                f"epochs {seen.epochs} ({seen.again} again), at a time {seen.at_a_time} [{'; '.join(ends)}]",
                 flush=True,
             )
-        print(f"{equal} of {count} ended with the weights of the uninterrupted run, bit for bit")
+    print(f"{good} of {count} ended with the weights of the uninterrupted run, bit for bit, and nothing was run twice")
+    return good == count
 
 
 if __name__ == "__main__":
-    if not cluster_is_up():
+    here = sys.argv[-1] == "local"
+    if not here and not cluster_is_up():
         raise SystemExit(f"start the cluster first: {SCRIPT} up")
-    numbers = [int(word) for word in sys.argv[1:]]
-    main(*numbers, *(30, 200, 1, 0)[len(numbers) :])
+    typed = [int(word) for word in sys.argv[1:] if word.isdigit()]
+    how_many, how_long, which = [*typed, *(30, 200, 1)[len(typed) :]]
+    sys.exit(0 if main(how_many, how_long, which, HERE if here else KINDS, here) else 1)

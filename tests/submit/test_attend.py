@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -148,6 +149,62 @@ def test_a_cancelled_task_is_not_queued_again(tmp_path: Path, slurm: Slurm) -> N
     ticket.tasks[0].cancel("by somebody")
     assert run(ticket) == 75
     assert slurm.asked == []
+
+
+def test_what_slurm_queues_again_is_not_counted(tmp_path: Path, slurm: Slurm) -> None:
+    """Preempted twice, then at the time limit twice: only the limits count."""
+    ticket = ticket_of(tmp_path, [75], requeues=1)
+    for state, expected in (("PREEMPTED", 0), ("COMPLETING", 0), ("RUNNING", 1), ("PENDING", 1), ("RUNNING", 1)):
+        slurm.scontrol(state)
+        assert run(ticket) == 75
+        assert len(slurm.asked) == expected
+    assert "all that the profile's requeues allow" in ticket.tasks[0].last()["then"]
+
+
+SLOW = """\
+import signal, sys, time
+signal.signal(12, lambda *_: None)
+end = time.time() + 2.5
+while time.time() < end:
+    time.sleep(0.1)
+sys.exit(75)
+"""
+
+
+@pytest.mark.parametrize(("told", "asked"), [("SIGUSR2", ["scontrol requeue 12"]), ("SIGTERM", [])])
+def test_what_does_not_stop_in_time_is_queued_again_before_the_limit(
+    tmp_path: Path, slurm: Slurm, told: str, asked: list[str]
+) -> None:
+    slurm.scontrol("RUNNING")
+    ticket = ticket_of(tmp_path, [75])
+    ticket.facts["warning"] = 1.0
+    (tmp_path / "program.py").write_text(SLOW.replace("12", str(int(getattr(signal, told)))))
+    interrupt = Interrupt()
+    thread = threading.Thread(target=lambda: run(ticket, interrupt))
+    thread.start()
+    time.sleep(0.8)
+    interrupt.reason = told
+    time.sleep(1.2)
+    assert slurm.asked == asked, "while the command is still at work"
+    thread.join(timeout=20)
+    assert slurm.asked == ["scontrol requeue 12"], "once in all"
+
+
+def test_a_warning_that_nobody_heard_is_made_up_for(
+    tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm's signal came while the lines of ``setup`` ran: the clock says the same."""
+    slurm.scontrol("RUNNING")
+    ticket = ticket_of(tmp_path, [0])
+    ticket.facts.update(limit=60, warning=12)
+    (tmp_path / "program.py").write_text(
+        "import signal, sys, time\nsignal.signal(12, lambda *_: sys.exit(75))\ntime.sleep(30)\n"
+    )
+    monkeypatch.setenv("ISOBAR_BEGAN", str(int(time.time()) - 46))
+    began = time.monotonic()
+    assert run(ticket) == 75
+    assert time.monotonic() - began < 20
+    assert slurm.asked == ["scontrol requeue 12"]
 
 
 def test_requeues_are_limited(tmp_path: Path, slurm: Slurm) -> None:

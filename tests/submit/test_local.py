@@ -11,19 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from pipeline.submit.process import alive
 from pipeline.submit.ticket import Ticket, jobs_folder
 from tests.conftest import ROOT
-from tests.submit.interruptions import Bench, running, wait_until
+from tests.submit.interruptions import Bench, equal, running, wait_until, weights
 
 LONG = ("train.epochs=60", "train.ema.decay=0.9", "--cluster", "local")
-
-
-def weights(home: Path) -> dict[str, torch.Tensor]:
-    (path,) = home.glob("results/tiny/simple-*/model.pt")
-    return dict(torch.load(path, weights_only=True)["model"])
 
 
 @pytest.fixture(autouse=True)
@@ -96,8 +90,7 @@ def test_a_job_outlives_its_terminal_is_stopped_started_again_and_ends_with_the_
     for name in ("tiny.yaml", "data", "raw"):
         (other.home / name).symlink_to(bench.home / name)
     other.job("train", str(other.home / "tiny.yaml"), *LONG[:2])
-    expected = weights(other.home)
-    assert all(torch.equal(expected[name], value) for name, value in weights(bench.home).items())
+    assert equal(weights(other.home), weights(bench.home))
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def test_the_warning_takes_at_most_a_fifth_of_a_short_limit(time: str, seconds: 
         ("default: cpu\nprofiles:\n  cpu: {cpu: 4}\n", None, [], "did you mean 'cpus'"),
         ("default: cpu\nprofiles:\n  cpu: {time: 4h}\n", None, [], "a time limit is written"),
         ("default: cpu\nprofiles:\n  cpu: {memory: lots}\n", None, [], "memory is written '16G'"),
-        ("default: cpu\nprofiles:\n  cpu: {nodes: 2}\n", None, [], "less than or equal to 1"),
+        ("default: cpu\nprofiles:\n  cpu: {nodes: 0}\n", None, [], "greater than or equal to 1"),
         (PROFILES, "cpuu", [], "no profile 'cpuu'; did you mean 'cpu'?"),
         (PROFILES, None, ["tim=1"], "unknown key; did you mean 'time'"),
         ("profiles: {}\n", None, [], "default: required"),

@@ -17,6 +17,7 @@ from pipeline.submit.overview import with_slurm
 from pipeline.submit.process import alive, identity, signal_process
 from pipeline.submit.slurm import Seen
 from pipeline.submit.ticket import Task, Ticket, find, new_ticket, next_id, stamp, state
+from tests.conftest import ROOT
 
 
 def ticket_in(home: Path, name: str = "train-tiny", tasks: int = 1, cluster: str = "local") -> Ticket:
@@ -142,3 +143,24 @@ def test_a_job_is_found_by_id_name_task_and_slurm_id(tmp_path: Path) -> None:
         assert [(ticket.id, task.number) for ticket, task in find(tmp_path, word)] == expected
     with pytest.raises(InputError, match="no job of this id or name"):
         list(find(tmp_path, "j9"))
+
+
+def test_a_log_is_followed_until_its_job_is_over(tmp_path: Path) -> None:
+    ticket = ticket_in(tmp_path)
+    log = tmp_path / "log"
+    log.write_text("".join(f"line {number}\n" for number in range(100)))
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    ticket.tasks[0].claim()
+    attempt(ticket.tasks[0], 1, process=identity(worker.pid), log=str(log))
+    command = [sys.executable, str(ROOT / "jobs" / "status.py"), "tail", "j1", "-f", "-n", "2"]
+    environment = {**os.environ, "ISOBAR_HOME": str(tmp_path)}
+    follower = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert follower.stdout is not None
+    assert [follower.stdout.readline() for _ in range(2)] == ["line 98\n", "line 99\n"]
+    with log.open("a") as stream:
+        stream.write("line 100\n")
+    assert follower.stdout.readline() == "line 100\n"
+    assert follower.poll() is None
+    worker.kill()
+    worker.wait()
+    assert follower.wait(timeout=30) == 0
