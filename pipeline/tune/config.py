@@ -175,6 +175,12 @@ class TuneConfig(Section):
         return self
 
     def _has_grid(self) -> None:
+        for first in self.study.enqueue:
+            for name in self.search_space:
+                if name not in first:
+                    raise ValueError(
+                        f"study.enqueue: {name!r} is left out, which Grid cannot choose; name all parameters"
+                    )
         for name, parameter in self.search_space.items():
             if parameter.when:
                 raise ValueError(f"search_space.{name}.when: Grid visits every combination; use another sampler")

@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from pipeline.core.artifact import make_folder
 from pipeline.core.errors import EnvironmentFault, InputError
@@ -133,7 +133,10 @@ class Study:
         if trial.number not in again(self.trials()):
             kept = {RUN: trial.user_attrs[RUN]} if RUN in trial.user_attrs else {}
             attributes = {RETRY_OF: trial.number, RETRIES: retries, **kept}
-            self.optuna.enqueue_trial(self._parameters(trial), user_attrs=attributes)
+            if parameters := self._parameters(trial):
+                self.optuna.enqueue_trial(parameters, user_attrs=attributes)
+            else:  # it died before the first was chosen; an empty choice would be one to a grid
+                self.optuna.add_trial(create_trial(state=TrialState.WAITING, user_attrs=attributes))
         log.warning("trial %d: %s; it is queued again with its parameters", trial.number, reason)
         self._end(trial, reason)
 

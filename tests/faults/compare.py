@@ -18,7 +18,8 @@ TIMES = frozenset({
 MADE = ("data", "results", "out")
 """Folders that jobs write into."""
 _LEFT_OUT = (
-    "run.json", "env.txt", "checksums.json", "cost.png", "data/raw/tiny/manifest.json", "figures/index.json"
+    "run.json", "env.txt", "checksums.json", "cost.png", "data/raw/tiny/manifest.json", "figures/index.json",
+    "results/index.html",
 )  # fmt: skip
 _ENDINGS = (".log", ".lock", ".flock", ".jsonl", ".ckpt")
 """Checkpoints hold the seconds of their epoch; the weights in them are those of model.pt."""
@@ -29,7 +30,7 @@ def fingerprint(home: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for top in MADE:
         for path in sorted((home / top).rglob("*")):
-            if path.is_file() and not path.is_symlink() and _counts(path):
+            if path.is_file() and not path.is_symlink() and _counts(path.relative_to(home)):
                 found[str(path.relative_to(home))] = hashlib.sha256(_plain(path)).hexdigest()
     return found
 
@@ -48,7 +49,8 @@ def half_written(home: Path) -> list[str]:
 
 
 def _counts(path: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.parts[-3:])
+    # The page of all results, results/.site/, tells when and how often each run was at work.
+    hidden = any(part.startswith(".") for part in path.parts)
     logs = path.suffix in _ENDINGS or "tensorboard" in path.parts
     return not hidden and not logs and not str(path).endswith(_LEFT_OUT)
 

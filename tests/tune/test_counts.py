@@ -6,7 +6,10 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from pipeline.core.artifact import read_json
 from pipeline.tune.plan import Plan
@@ -99,6 +102,19 @@ def test_a_grid_visits_each_point_once_and_ends(place: Path) -> None:
     rows = read_json(plan.folder / "trials_history.json")["trials"]
     visited = {(row["params"]["train.optimizer.lr"], row["params"]["batch_size"]) for row in rows}
     assert len(rows) == len(visited) == 20
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("sampler", ["Grid", "TPE"])
+def test_a_trial_whose_worker_died_before_its_first_parameter_is_begun_again(place: Path, sampler: str) -> None:
+    path = write(place, study={"n_trials": 6}, sampler=sampler, pruner="none", search_space=SPACE)
+    plan = search(path, "study.n_trials=2")
+    study = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(plan.storage_file))))
+    study._storage.create_new_trial(study._study_id)  # what `ask` does first; here the worker is killed
+    assert states(search(path)) == ["COMPLETE"] * 2 + ["FAIL"] + ["COMPLETE"] * 4
+    rows = read_json(plan.folder / "trials_history.json")["trials"]
+    if sampler == "Grid":
+        assert len({str(row["params"]) for row in rows if row["state"] == "COMPLETE"}) == 6
 
 
 @pytest.mark.usefixtures("quick")

@@ -56,6 +56,17 @@ def test_wrong_parameters(place: Path, name: str, parameter: dict[str, Any], sai
         ({"pruner": {"name": "Median", "percentile": 3}}, "no option of Median"),
         ({"pruner": "Mediann"}, "did you mean 'Median'"),
         ({"sampler": "Grid", "search_space": {"learning_rate": LR}}, "Grid needs its step"),
+        (
+            {
+                "sampler": "Grid",
+                "study": {"enqueue": [{"batch_size": 4}]},
+                "search_space": {
+                    "batch_size": {"type": "categorical", "choices": [4, 8]},
+                    "learning_rate": LR | {"step": LR["high"]},
+                },
+            },
+            "name all parameters",
+        ),
         ({"storage": "memory", "workers": 2}, "memory is of one process"),
         ({"storage": "postgres"}, "unknown name 'postgres'"),
         ({"search_space": {"learning_rate": {"type": "float", "low": 1}}}, "high: float needs low and high"),
