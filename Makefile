@@ -20,7 +20,7 @@ test: .venv/.synced ## all tests but the slow ones
 	$(RUN) pytest --numprocesses 2 --dist loadfile
 
 test-slow: .venv/.synced ## kills, worlds of full size, whole chains
-	$(RUN) pytest -m slow
+	$(RUN) pytest -m slow --numprocesses 2 --dist loadfile
 
 test-slurm: .venv/.synced ## on a real Slurm of two nodes on this machine (Debian, root)
 	@if slurm/dev_cluster.sh env >/dev/null 2>&1; then down=:; else down="slurm/dev_cluster.sh down"; fi; \

@@ -237,7 +237,7 @@ def _streams(out: int, errors: int) -> None:
 def become(question: dict[str, Any]) -> None:
     """Turn this fork into the job, and end with it."""
     os.setsid()
-    if question["environment"] is not None:
+    if question.get("environment") is not None:
         os.environ.clear()
         os.environ.update(question["environment"])
     else:
