@@ -9,7 +9,7 @@ RUN := $(UV) run --locked --quiet
 	  || { rm -rf .uv && python3 -m pip install --quiet --target .uv uv; }
 
 .venv/.synced: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --locked --quiet
+	$(UV) sync --locked --quiet --compile-bytecode
 	@touch $@
 
 demo: .venv/.synced ## raw files of a synthetic world -> trained, judged and drawn, in minutes

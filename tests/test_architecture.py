@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STAGES = ("download", "derive", "store", "train", "thresholds", "evaluate", "report")
 AROUND = {"sweep": "run_backbones", "tune": "tune", "importance": "importance", "notify": "notify_run",
-          "predict": "predict", "submit": "submit", "daily": "daily", "explain": "evaluate", "site": "report"}  # fmt: skip
+          "predict": "predict", "submit": "submit", "daily": "daily", "explain": "evaluate",
+          "site": "report"}  # fmt: skip
 """Rooms around the stages, each with the job that opens it."""
 TOP = ("experiment", "testing", "synthetic")
 SHARED = {
@@ -31,7 +32,10 @@ REUSES = {
         "thresholds": ("config", "fit"),
         "train": ("config", "inference"),
     },
-    "explain": {"train": ("config", "inference", "attribution"), "report": ("attribution", "cells", "features", "style")},
+    "explain": {
+        "train": ("config", "inference", "attribution"),
+        "report": ("attribution", "cells", "features", "style"),
+    },
     "daily": {
         "download": ("config", "fetch", "local", "request", "stage"),
         "derive": ("ingredient", "plan", "recipe"),

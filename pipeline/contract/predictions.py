@@ -114,7 +114,7 @@ def load_split(run: Path, split: str) -> Predictions:
     """
     path = predictions_path(run, split)
     if not path.exists():
-        raise InputError(f"{path}: no such file; train first (python jobs/train.py <config>)")
+        raise InputError(f"{path}: no such file; train first, to the end (python jobs/train.py <config>)")
     predictions = load_predictions(path)
     if predictions.target_kind not in (MULTI_LABEL, SINGLE_LABEL):
         raise InputError(f"{path}: targets of unknown kind {predictions.target_kind!r}; run the train job again")

@@ -222,8 +222,9 @@ def _text(path: Path) -> str:
             raise InputError(f"{path}: {path.stat().st_size} bytes; a config has at most {_MOST_BYTES}")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        siblings = [str(other) for other in sorted(path.parent.glob("*.yaml"))] if path.parent.is_dir() else []
-        raise InputError(f"{path}: no such config{near(str(path), siblings)}") from None
+        missing, pattern = ("config", "*.yaml") if path.suffix else ("config or run folder", "*")
+        siblings = [str(other) for other in sorted(path.parent.glob(pattern))] if path.parent.is_dir() else []
+        raise InputError(f"{path}: no such {missing}{near(str(path), siblings)}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder without config.yaml; give a config file or a run folder") from None
     except UnicodeDecodeError:

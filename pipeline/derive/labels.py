@@ -97,8 +97,10 @@ def _parse(reader: Iterator[list[str]], path: Path, columns: LabelFile) -> Itera
 
 def _column(header: list[str], name: str, setting: str, place: str) -> int:
     if name not in header:
+        joined = len(header) == 1 and any(sign in header[0] for sign in ";\t")
         raise InputError(
             f"{place}: no column {name!r} (derive.labels.{setting}){near(name, header)} There are {shorten(header, 20)}"
+            f"{'; separate columns with commas' if joined else ''}"
         )
     return header.index(name)
 

@@ -146,4 +146,5 @@ def _report_absent(name: str, needs: Sequence[Need], archive: Archive, seconds: 
             f"derive.fields: {name} would be missing at all {len(times)} times, because none of them has a time "
             f"{hours} hours before it; add raw files or leave the field out"
         )
-    log.info("%s is missing at %d times without data %s hours before: %s", name, len(times), hours, shorten(times))
+    many = f"{len(times)} time{'s' if len(times) > 1 else ''}"
+    log.info("%s is missing at %s without data %s hours before: %s", name, many, hours, shorten(times))

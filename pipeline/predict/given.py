@@ -92,7 +92,8 @@ def _add_folder(given: Given, folder: Path) -> None:
     if len(given.raw) + len(given.images) == before:
         raise InputError(f"{folder}: no NetCDF, GRIB or image file in it; {len(other)} other files")
     if other:
-        log.info("%s: %d other files are left out: %s", folder, len(other), shorten(path.name for path in other))
+        many = "1 other file is" if len(other) == 1 else f"{len(other)} other files are"
+        log.info("%s: %s left out: %s", folder, many, shorten(path.name for path in other))
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -77,7 +77,7 @@ def _fresh_names(folder: Path, stamp: dict[str, Any]) -> list[str] | None:
 
 def _draw(config: ReportConfig, run: Path, cases: list[Case]) -> list[str]:
     if not (run / HISTORY).exists():
-        raise InputError(f"{run / HISTORY}: no such file; train first (python jobs/train.py <config>)")
+        raise InputError(f"{run / HISTORY}: no such file; train first, to the end (python jobs/train.py <config>)")
     history = read_json(run / HISTORY)
     pictures: dict[str, Callable[[], Figure]] = {"loss_curve.png": lambda: loss_curve(history, run.name)}
     for case in cases:

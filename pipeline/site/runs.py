@@ -43,8 +43,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     history = load(folder, "history.json", faults)
     with faults.noting("history.json"):
         row["spark"], page["curves"] = _curves(history, record.get("select"))
-    for split in ("val", "test"):
-        report = load(folder, f"{split}_report.json", faults)
+    reports = {split: load(folder, f"{split}_report.json", faults) for split in ("val", "test")}
+    for split, report in reports.items():
         if report:
             with faults.noting(f"{split}_report.json"):
                 page[split] = at_length(report)
@@ -55,7 +55,12 @@ def read_run(folder: Path) -> dict[str, Any]:
     thresholds = load(folder, "thresholds.json", faults)
     if thresholds:
         with faults.noting("thresholds.json"):
-            row["cross"] = number(thresholds["cross_fit"]["macro_f1_cross_fit"])
+            fitted = thresholds["cross_fit"]
+            told = reports["val"].get("cross_fit_flattery")
+            if told is None or told == fitted.get("flatters_by"):
+                row["cross"] = number(fitted["macro_f1_cross_fit"])
+            else:
+                faults.append("thresholds.json is of other thresholds than val_report.json; run the evaluate job again")
     norm = load(folder, "norm.json", faults)
     with faults.noting("norm.json"):
         page |= _inputs(norm)

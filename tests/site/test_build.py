@@ -333,3 +333,16 @@ def test_killed_at_any_moment_every_page_is_whole(tmp_path: Path) -> None:
     build(tmp_path)
     assert {path: path.read_bytes() for path in (tmp_path / ".site").rglob("*.html")} == ended
     assert len(rows_of(tmp_path)) == 52
+
+
+def test_thresholds_that_the_report_was_not_made_with_tell_nothing(tmp_path: Path) -> None:
+    for name, flattery in (("same", 0.05), ("older", 0.02)):
+        folder = add_run(tmp_path, f"demo/{name}")
+        told = json.loads((folder / "val_report.json").read_text())
+        write(folder / "val_report.json", {**told, "cross_fit_flattery": flattery})
+        write(folder / "thresholds.json", {"cross_fit": {"macro_f1_cross_fit": 0.65, "flatters_by": 0.05}})
+    build(tmp_path)
+    rows = rows_of(tmp_path)
+    assert rows["demo/same"]["cross"] == 0.65
+    assert "cross" not in rows["demo/older"]
+    assert any("run the evaluate job again" in fault for fault in told_of(tmp_path, "demo/older")["faults"])
