@@ -73,7 +73,7 @@ class ExplainConfig(Section):
 
     reasoning: ReasoningConfig = ReasoningConfig()
     feature: FeatureConfig = FeatureConfig()
-    batch_size: int = Field(32, ge=1)
+    batch: int = Field(32, ge=1)
     """Samples (times points of a path) in the network at once."""
 
     @model_validator(mode="after")

@@ -71,7 +71,7 @@ def explain(
         names = _fresh(folder, stamp)
         if names is not None:
             return Explained(folder, names, fresh=True)
-        subject = open_subject(run, store_folder, train, config.batch_size)
+        subject = open_subject(run, store_folder, train, config.batch)
         pieces = Pieces(folder / ".work", stamp)
         names = _WORK[mode](subject, config, folder, pieces, interrupt, dpi)
         _remove_old(folder, names)

@@ -73,7 +73,7 @@ def test_a_truncated_file_is_an_error_not_old_memory(saved: tuple[Path, np.ndarr
 
 def test_fortran_order_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "f.npy", np.asfortranarray(np.zeros((3, 4))))
-    with pytest.raises(InputError, match="Fortran"):
+    with pytest.raises(InputError, match="C order"):
         Rows(tmp_path / "f.npy")
 
 

@@ -146,6 +146,8 @@ def test_newer_files_of_the_receiver_stay(laptop: Laptop) -> None:
     laptop.sync("pull")
     name = "natlantic/simple-0123abcd/history.json"
     (laptop.local / name).write_text("changed on the laptop")
+    newer = time.time() + 30  # files of the same second count as equally old
+    os.utime(laptop.local / name, (newer, newer))
     laptop.sync("pull")
     assert (laptop.local / name).read_text() == "changed on the laptop"
     laptop.sync("push")

@@ -65,7 +65,8 @@ OTHER: list[dict[str, Any]] = [
         },
     },
     {
-        "max_time": 5.0, "start_from": "start.pt",
+        "max_time": 5.0, "ranks_timeout": 3.0, "start_from": "start.pt",
+        "tensorboard": {"scalars": False, "images": 3, "graph": True, "histograms": 2},
         "model": {"hidden_layers": 2, "reasoning_dim": 4, "aux_loss_weight": 0.2, "transforms": [{"Resize": 4}]},
         "schedule": {"name": "cosine", "eta_min": 1e-6},
         "unfreeze": {"enabled": True, "epochs": [1, 2], "rest": "last"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from pipeline.core.artifact import read_json
+from pipeline.core.artifact import describe_files, read_json
 from pipeline.core.config import load
 from pipeline.core.errors import InputError, IsobarError
 from pipeline.core.interrupt import Interrupt
@@ -217,6 +218,9 @@ def test_the_test_split_chooses_nothing(place: Path) -> None:
     target = np.load(place / "store" / "target.npy")
     target[32:] = 1 - target[32:]
     np.save(place / "store" / "target.npy", target)
+    spec = json.loads((place / "store" / "store.json").read_text())
+    spec["files"] |= describe_files(place / "store", ["target.npy"])
+    (place / "store" / "store.json").write_text(json.dumps(spec))
     assert [(row["params"], row["value"]) for row in rows_of(search(path))] == one
 
 
