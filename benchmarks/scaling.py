@@ -182,6 +182,7 @@ def draw(curves: Sequence[Curve]) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     columns = list(dict.fromkeys(curve.over for curve in curves))
     figure, axes = pyplot.subplots(2, len(columns), figsize=(3.1 * len(columns), 5.4), sharex="col", squeeze=False)
@@ -199,7 +200,9 @@ def draw(curves: Sequence[Curve]) -> None:
             row.grid(color="0.9", linewidth=0.8)
             row.spines[["top", "right"]].set_visible(False)
         axes[0, column].set_yscale("log")
+        axes[0, column].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes[0, column].yaxis.set_major_formatter("{x:g}")
+        axes[0, column].yaxis.set_minor_formatter(NullFormatter())
         axes[1, column].set_ylim(bottom=0)
         axes[1, column].set_xlabel(over)
         axes[0, column].legend(frameon=False, fontsize=9)

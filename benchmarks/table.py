@@ -49,7 +49,8 @@ def write_page(figures: Sequence[Figure]) -> None:
         "| what | measured | against | ratio | command, date |",
         "|---|---|---|---|---|",
     ]
-    PAGE.write_text("\n".join([*head, *kept.values()]) + "\n")
+    growth = ["", "How each job grows, by `python -m benchmarks scaling`:", "", "![growth](figures/scaling.png)"]
+    PAGE.write_text("\n".join([*head, *kept.values(), *growth]) + "\n")
 
 
 def _rows(text: str) -> list[str]:
