@@ -50,8 +50,8 @@ class Interrupted(IsobarError):
 
 
 def shorten(items: Iterable[object], most: int = 5) -> str:
-    """Join items for a message: the first ``most``, then how many more there are."""
-    names = [str(item) for item in items]
+    """Join items for a message of one line: the first ``most``, then how many more there are."""
+    names = [" ".join(str(item).splitlines()) for item in items]
     tail = f", … and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + tail
 

@@ -76,6 +76,8 @@ class _Classic:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._size = stream.seek(0, 2)
+        stream.seek(0)
         self._kind = stream.read(4)[3]
 
     def end(self) -> int:
@@ -92,10 +94,10 @@ class _Classic:
         return max(ends) + max(0, records - 1) * record_size - (3 if record_size else 0)
 
     def _take(self, count: int) -> bytes:
-        data = self._stream.read(count)
-        if len(data) < count:
+        # A damaged length may ask for more memory than there is.
+        if not 0 <= count <= self._size - self._stream.tell():
             raise EOFError("the header is cut off")
-        return data
+        return self._stream.read(count)
 
     def _number(self, form: str = ">i") -> int:
         return int(struct.unpack(form, self._take(struct.calcsize(form)))[0])
