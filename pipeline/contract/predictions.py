@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract.scores import Floats, calibrated, one_hot, softmax
-from pipeline.core.artifact import digest8, read_json, sha256, writing
+from pipeline.core.artifact import check_files, digest8, read_json, sha256, writing
 from pipeline.core.errors import InputError, shorten
 
 MULTI_LABEL, SINGLE_LABEL = "multi_label", "single_label"
@@ -228,6 +228,18 @@ def is_fresh(path: Path, stamp: dict[str, Any]) -> bool:
         return bool(read_json(path).get("made_from") == stamp)
     except InputError:
         return False
+
+
+def fresh_files(index: Path, stamp: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the names that the JSON file ``index`` lists beside it, if all are there and made from exactly this."""
+    try:
+        found = read_json(index)
+        if found.get("made_from") != stamp:
+            return None
+        check_files(index.parent, found["files"])
+    except (InputError, KeyError):
+        return None
+    return tuple(found["files"])
 
 
 def number(value: float | None) -> float:

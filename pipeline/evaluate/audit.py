@@ -23,7 +23,7 @@ from pipeline.core.run import RunFolder
 from pipeline.evaluate.config import EvaluateConfig
 from pipeline.evaluate.doubt import Doubts, doubts
 from pipeline.evaluate.neighbours import Space
-from pipeline.evaluate.shown import beside, neighbour_text, stamp, write_table
+from pipeline.evaluate.shown import beside, described, neighbour_text, stamp, write_table
 from pipeline.evaluate.subject import TUNED, Flags, Subject, open_subject
 
 FOLDER, TABLE, LIST = "label_audit", "suspects.csv", "suspects.json"
@@ -183,18 +183,9 @@ def _audit(config: EvaluateConfig, subject: Subject, runs: Mapping[str, Path]) -
 
 def _entry(subject: Subject, held: HeldOut, found: Doubts, rows: Any, place: int) -> dict[str, Any]:
     row, k = int(rows[place]), int(found.contradicted[place])
-    store, given = subject.store, subject.store.target[int(rows[place])] > 0
-    answer = found.answer[place]
+    given = subject.store.target[row] > 0
     return {
-        "row": row,
-        "id": str(store.column("id")[row]),
-        "date": str(store.column("date")[row]),
-        "label": subject.label_of(row),
-        "truth": subject.names(given),
-        "said": subject.names(answer),
-        "missed": subject.names(given & ~answer),
-        "false_alarms": subject.names(answer & ~given),
-        "probability": dict(zip(subject.classes, found.probability[place], strict=True)),
+        **described(subject, row, given, found.answer[place], found.probability[place]),
         "class_contradicted": subject.classes[k],
         "given": bool(given[k]),
         "calibrated_probability": float(found.probability[place, k]),

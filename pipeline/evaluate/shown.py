@@ -24,18 +24,23 @@ SHOWN = 1
 
 def entry(subject: Subject, said: Said, place: int) -> dict[str, Any]:
     """Return one sample of a split as JSON values."""
-    target, chosen = said.target[place], said.chosen[place]
-    row = int(said.rows[place])
+    return described(subject, int(said.rows[place]), said.target[place], said.chosen[place], said.probability[place])
+
+
+def described(
+    subject: Subject, row: int, given: NDArray[np.bool_], answer: NDArray[np.bool_], probability: NDArray[Any]
+) -> dict[str, Any]:
+    """Return one sample of the store as JSON values: ``given`` and ``answer`` are K flags."""
     return {
         "row": row,
-        "id": str(said.predictions.ids[place]),
-        "date": str(said.predictions.dates[place]),
+        "id": str(subject.store.column("id")[row]),
+        "date": str(subject.store.column("date")[row]),
         "label": subject.label_of(row),
-        "truth": subject.names(target),
-        "said": subject.names(chosen),
-        "missed": subject.names(target & ~chosen),
-        "false_alarms": subject.names(chosen & ~target),
-        "probability": dict(zip(subject.classes, said.probability[place], strict=True)),
+        "truth": subject.names(given),
+        "said": subject.names(answer),
+        "missed": subject.names(given & ~answer),
+        "false_alarms": subject.names(answer & ~given),
+        "probability": dict(zip(subject.classes, probability, strict=True)),
     }
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.artifact import make_folder, read_json, write_json, writing
-from pipeline.core.errors import InputError
+from pipeline.contract.predictions import is_fresh
+from pipeline.core.artifact import make_folder, write_json, writing
 from pipeline.core.logs import log
 
 Piece = dict[str, NDArray[Any]]
@@ -25,7 +25,7 @@ class Pieces:
         """Take up what is there if it was made from exactly ``stamp``, otherwise begin with nothing."""
         self._folder = folder
         note = folder / "made_from.json"
-        if folder.exists() and not _same(note, stamp):
+        if folder.exists() and not is_fresh(note, stamp):
             shutil.rmtree(folder)
         make_folder(folder)
         write_json(note, {"made_from": stamp})
@@ -47,10 +47,3 @@ class Pieces:
     def discard(self) -> None:
         """Delete the folder; everything it held is in the results."""
         shutil.rmtree(self._folder)
-
-
-def _same(note: Path, stamp: dict[str, Any]) -> bool:
-    try:
-        return bool(read_json(note).get("made_from") == stamp)
-    except InputError:
-        return False

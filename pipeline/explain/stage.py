@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.contract.predictions import CALIBRATION, THRESHOLDS, made_from, predictions_path
-from pipeline.core.artifact import check_files, describe_files, read_json, write_json
+from pipeline.contract.predictions import CALIBRATION, THRESHOLDS, fresh_files, made_from, predictions_path
+from pipeline.core.artifact import describe_files, read_json, write_json
 from pipeline.core.config import signature
 from pipeline.core.errors import InputError
 from pipeline.core.interrupt import Interrupt
@@ -68,7 +68,7 @@ def explain(
     folder = run / EXPLAIN / mode
     with exclusive(folder):
         stamp = _stamp(mode, config, train, run, store_folder, dpi)
-        names = _fresh(folder, stamp)
+        names = fresh_files(folder / INDEX, stamp)
         if names is not None:
             return Explained(folder, names, fresh=True)
         subject = open_subject(run, store_folder, train, config.batch)
@@ -84,18 +84,6 @@ def _stamp(mode: Mode, config: ExplainConfig, train: TrainConfig, run: Path, sto
     settings = [FORMAT, mode, signature(getattr(config, mode)), train.fold, store.name, dpi]
     predictions = [predictions_path(run, split).name for split in ("val", "test")]
     return made_from(settings, run, [MODEL, CALIBRATION, THRESHOLDS, *predictions])
-
-
-def _fresh(folder: Path, stamp: dict[str, Any]) -> tuple[str, ...] | None:
-    """Return the names of the files that are there if they were made from exactly this, else ``None``."""
-    try:
-        index = read_json(folder / INDEX)
-        if index.get("made_from") != stamp:
-            return None
-        check_files(folder, index["files"])
-    except (InputError, KeyError):
-        return None
-    return tuple(index["files"])
 
 
 def _remove_old(folder: Path, names: tuple[str, ...]) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from pipeline.report.coast import draw_coast
+from pipeline.report.fields import name_degrees
 from pipeline.report.style import BASE, FAINT, INK, MODEL, OTHER, key, new_figure, shortened
 
 _SIGNED, _POSITIVE = "RdBu_r", "YlOrBr"
@@ -182,16 +183,11 @@ def _map_frame(axis: Axes, place: Place, title: str, detail: str) -> None:
     axis.tick_params(labelsize=7)
     if place.degrees:
         draw_coast(axis, float(np.min(place.longitude)), float(np.max(place.longitude)))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _degrees((value + 180) % 360 - 180, "EW")))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _degrees(value, "NS")))
+        name_degrees(axis)
     else:
         axis.invert_yaxis()
     for side in ("top", "right"):
         axis.spines[side].set_visible(True)
-
-
-def _degrees(value: float, letters: str) -> str:
-    return f"{abs(value):g}°{letters[int(value < 0)] if value else ''}"
 
 
 def _bar(figure: Figure, cells: Any, axis: Axes, label: str) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.contract.predictions import number
+from pipeline.contract.predictions import fresh_files, number
 from pipeline.contract.scores import Floats
 from pipeline.contract.store import Store
-from pipeline.core.artifact import check_files, describe_files, read_json, sha256, write_json
+from pipeline.core.artifact import describe_files, read_json, sha256, write_json
 from pipeline.core.config import signature
-from pipeline.core.errors import InputError
 from pipeline.core.lock import exclusive
 from pipeline.report.against import draw_comparison
 from pipeline.report.config import FORMAT, ReportConfig
@@ -104,18 +103,9 @@ def _drawn_once(
     beside = [path for path in (listed, listed.with_suffix(PRESSURE)) if path.exists()]
     made = {"settings": [FORMAT, signature(config), *more], "lists": [sha256(path) for path in beside]}
     with exclusive(listed.parents[1]):
-        if not _is_there(index, made):
+        if fresh_files(index, made) is None:
             with look(names):
                 for name, draw in pictures.items():
                     save(draw(), listed.parent / name, config.dpi)
             write_json(index, {"files": describe_files(listed.parent, pictures), "made_from": made})
     return tuple(str(listed.parent / name) for name in pictures)
-
-
-def _is_there(index: Path, made: dict[str, Any]) -> bool:
-    try:
-        found = read_json(index)
-        check_files(index.parent, found["files"])
-    except (InputError, KeyError):
-        return False
-    return bool(found["made_from"] == made)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
-from pipeline.contract.predictions import CALIBRATION, THRESHOLDS, made_from, predictions_path
-from pipeline.core.artifact import check_files, describe_files, read_json, write_json
+from pipeline.contract.predictions import CALIBRATION, THRESHOLDS, fresh_files, made_from, predictions_path
+from pipeline.core.artifact import describe_files, read_json, write_json
 from pipeline.core.config import signature
 from pipeline.core.errors import InputError
 from pipeline.core.lock import exclusive
@@ -49,7 +48,7 @@ def report(config: ReportConfig, run: Path) -> Drawn:
     ]
     with exclusive(run):
         stamp = made_from([FORMAT, signature(config)], run, _inputs(cases))
-        names = _fresh_names(run / FIGURES, stamp)
+        names = fresh_files(run / FIGURES / INDEX, stamp)
         if names is None:
             drawn = _draw(config, run, cases)
             files = describe_files(run / FIGURES, drawn)
@@ -61,18 +60,6 @@ def report(config: ReportConfig, run: Path) -> Drawn:
 def _inputs(cases: list[Case]) -> list[str]:
     splits = [name for case in cases for name in (f"predictions_{case.split}.npz", f"{case.split}_report.json")]
     return [HISTORY, THRESHOLDS, CALIBRATION, *splits]
-
-
-def _fresh_names(folder: Path, stamp: dict[str, Any]) -> list[str] | None:
-    """Return the names of the pictures that are there if they were made from exactly this, else ``None``."""
-    try:
-        index = read_json(folder / INDEX)
-        if index.get("made_from") != stamp:
-            return None
-        check_files(folder, index["files"])
-    except (InputError, KeyError):
-        return None
-    return list(index["files"])
 
 
 def _draw(config: ReportConfig, run: Path, cases: list[Case]) -> list[str]:

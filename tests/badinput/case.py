@@ -12,21 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.testing import plant
+from tests import conftest
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(conftest.Place):
     """A folder with inputs and configs."""
-
-    home: Path
-
-    @property
-    def config(self) -> Path:
-        return self.home / "tiny.yaml"
-
-    @property
-    def raw(self) -> Path:
-        return self.home / "raw"
 
     def one(self, pattern: str) -> Path:
         """Return the only file or folder of this pattern; links do not count."""
