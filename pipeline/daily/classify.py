@@ -17,7 +17,7 @@ from pipeline.core.artifact import make_folder, read_json
 from pipeline.core.errors import InputError
 from pipeline.core.interrupt import Interrupt
 from pipeline.daily.config import FORMAT, DailyConfig
-from pipeline.daily.diary import DONE, FINAL, PRELIMINARY, Day, now
+from pipeline.daily.diary import DONE, FINAL, OWN, PRELIMINARY, Day, now
 from pipeline.daily.raw import RawDay
 from pipeline.predict.config import PredictConfig
 from pipeline.predict.finished import FinishedRun
@@ -64,7 +64,7 @@ class Classifier:
             "filled": max(int(sample.get("filled", 0)) for sample in table["samples"]),
             "strange": sorted(about["strange"]),
             "centres": pressure.centres() if pressure else [],
-            "data": PRELIMINARY if raw.preliminary else FINAL,
+            "data": PRELIMINARY if raw.preliminary else OWN if self.source == "local" else FINAL,
             "source": self.source,
             "files": {path.name: digest for path, digest in raw.files.items()},
             "run": {"name": self.run.name, "files": self.run.checksums()},

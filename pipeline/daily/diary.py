@@ -10,12 +10,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.artifact import read_json, write_json, write_text
+from pipeline.core.artifact import digest8, read_json, write_json, write_text
 from pipeline.core.errors import InputError
 
 TABLE = "daily.csv"
 DONE, FAILED = "done", "failed"
-PRELIMINARY, FINAL = "ERA5T", "ERA5"
+PRELIMINARY, FINAL, OWN = "ERA5T", "ERA5", "local files"
+"""What a day was classified from; files that somebody put there may be of any reanalysis."""
 Day = dict[str, Any]
 """What is known of a day; its fields stand in docs/daily.md."""
 
@@ -44,13 +45,16 @@ class Diary:
         if not path.exists():
             return {}
         found = read_json(path)
+        stated = found.pop("digest", "")
         if found.get("status") not in (DONE, FAILED) or found.get("date") != str(day):
             raise InputError(f"{path}: not the record of {day}; delete it, then the day is classified anew")
+        if stated != _digest(found):
+            raise InputError(f"{path}: changed since it was written; delete it, then the day is classified anew")
         return found
 
     def write(self, day: date, record: Day) -> None:
         """Keep the record of a day."""
-        write_json(self.path(day), {key: value for key, value in record.items() if key != "schema_version"})
+        write_json(self.path(day), {**_said(record), "digest": _digest(record)})
 
     def days(self) -> list[date]:
         """Return the days that have a record, in order."""
@@ -70,6 +74,16 @@ class Diary:
         writer.writerow(["date", "status", "labels", *numbers, "data", "filled", "run", "made_at"])
         writer.writerows(_line(record, classes) for record in records)
         write_text(self.folder / TABLE, stream.getvalue())
+
+
+def _said(record: Day) -> Day:
+    """Return a record without what is added when it is written."""
+    return {key: value for key, value in record.items() if key not in ("schema_version", "digest")}
+
+
+def _digest(record: Day) -> str:
+    """Return what a flipped bit would change."""
+    return digest8(_said(record))
 
 
 def _line(record: Day, classes: list[str]) -> Iterator[str]:

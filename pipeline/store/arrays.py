@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.logs import log
+from pipeline.store.journal import Journal
+
 _BLOCK = 1 << 22
 
 
@@ -69,6 +72,11 @@ class ArrayWriter:
         self._wait()
         os.fdatasync(self._file)
 
+    @property
+    def mark(self) -> float:
+        """What is flushed, in 48 bits of its SHA-256, which a float holds exactly."""
+        return float(int.from_bytes(self._sha.digest()[:6]))
+
     def close(self) -> None:
         """Close the file."""
         self._thread.shutdown()
@@ -100,6 +108,22 @@ class ArrayWriter:
                 raise RuntimeError("the file is shorter than the rows that were written")
             self._sha.update(block)
             self._position += len(block)
+
+
+def going_on(path: Path, dtype: str, shape: tuple[int, ...], journal: Journal, rows: int) -> ArrayWriter:
+    """Return a writer after the ``rows`` of the journal, or at the beginning if the file no longer holds them.
+
+    Raises:
+        OSError: the file cannot be opened or grown.
+    """
+    if path.exists() and path.stat().st_size == npy_bytes(dtype, shape) and journal.parts:
+        writer = ArrayWriter(path, dtype, shape, rows)
+        if writer.mark == journal.mark:
+            return writer
+        writer.close()
+        log.warning("%s: changed since it was written; it is begun anew", path)
+    journal.forget()
+    return ArrayWriter(path, dtype, shape, 0)
 
 
 def _pwrite(file: int, data: memoryview, position: int) -> None:

@@ -18,7 +18,7 @@ from pipeline.contract.derived import DerivedSpec
 from pipeline.core import logs
 from pipeline.core.errors import InputError
 from pipeline.core.interrupt import Interrupt
-from pipeline.store.arrays import ArrayWriter, npy_bytes
+from pipeline.store.arrays import going_on
 from pipeline.store.channels import Channel, Fields
 from pipeline.store.days import Month, derived_file
 from pipeline.store.journal import Journal
@@ -83,9 +83,7 @@ def write(plan: Plan, path: Path, dtype: str, scale: Moments) -> tuple[Moments, 
         OSError: the disk is full, for instance.
     """
     journal = _journal(plan, path.stem)
-    if not path.exists() or path.stat().st_size != npy_bytes(dtype, plan.shape):
-        journal.forget()
-    writer = ArrayWriter(path, dtype, plan.shape, journal.samples)
+    writer = going_on(path, dtype, plan.shape, journal, journal.samples)
 
     # One block is written while the next is computed.
     buffers = itertools.cycle([np.empty((plan.block_days, *plan.shape[1:]), dtype) for _ in range(2)])
@@ -100,7 +98,7 @@ def write(plan: Plan, path: Path, dtype: str, scale: Moments) -> tuple[Moments, 
         return np.concatenate(parts, axis=1)
 
     try:
-        return _over_months(plan, journal, month_written), writer.describe()
+        return _over_months(plan, journal, month_written, lambda: writer.mark), writer.describe()
     finally:
         writer.close()
 
@@ -134,12 +132,14 @@ def _standardise_block(plan: Plan, fields: Fields, block: Month, scale: Moments,
     return moments
 
 
-def _over_months(plan: Plan, journal: Journal, work: Callable[[Fields, Month], Floats]) -> Moments:
+def _over_months(
+    plan: Plan, journal: Journal, work: Callable[[Fields, Month], Floats], mark: Callable[[], float] = float
+) -> Moments:
     """Run ``work`` on each month that the journal lacks; return the moments of all months, N × C."""
     todo = plan.months[len(journal.parts) :]
     for month in logs.progress(todo, f"store: {journal.label}", len(todo)):
         with derived_file(month.path) as data:
             result = work(Fields(data, plan.derived, plan.window, plan.block_days), month)
-        journal.add(result)
+        journal.add(result, mark())
         plan.interrupt.check(f"{journal.label} up to {month.name} is on disk")
     return Moments(*np.concatenate(journal.parts, axis=1))

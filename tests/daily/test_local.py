@@ -45,7 +45,7 @@ def test_a_folder_that_grows(place: Place) -> None:
         place.work(download=LOCAL)
     one_day(place, 6)
     assert [record["date"] for record in place.work(download=LOCAL).made] == ["1999-03-06"]
-    assert place.day(6)["source"] == "local"
+    assert (place.day(6)["source"], place.day(6)["data"]) == ("local", "local files")
     assert not place.work(download=LOCAL).made
     one_day(place, 7)
     one_day(place, 8)

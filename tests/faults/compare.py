@@ -12,14 +12,14 @@ from typing import Any
 TIMES = frozenset({
     "seconds", "started", "ended", "heartbeat", "host", "pid", "sessions", "peak_memory_mb", "git", "ticket", "command",
     "time_started", "datetime_start", "datetime_complete", "created", "written", "made_at", "attempts", "asked",
-    "slurm", "device_name", "duration", "fetched", "when", "updated", "environment",
+    "slurm", "device_name", "duration", "fetched", "when", "updated", "environment", "digest",
 })  # fmt: skip
 """Keys of records and columns of tables that tell of a session and not of a result."""
 MADE = ("data", "results", "out")
 """Folders that jobs write into."""
 _LEFT_OUT = (
     "run.json", "env.txt", "checksums.json", "cost.png", "data/raw/tiny/manifest.json", "figures/index.json",
-    "results/index.html",
+    "results/index.html", "data/raw/tiny-daily/local.json",
 )  # fmt: skip
 _ENDINGS = (".log", ".lock", ".flock", ".jsonl", ".ckpt")
 """Checkpoints hold the seconds of their epoch; the weights in them are those of model.pt."""
@@ -79,7 +79,7 @@ def _columns(text: str) -> bytes:
     rows = list(csv.reader(io.StringIO(text)))
     if not rows:
         return b""
-    kept = [place for place, name in enumerate(rows[0]) if not name.startswith(("seconds", "peak_memory"))]
+    kept = [place for place, name in enumerate(rows[0]) if not name.startswith(("seconds", "peak_memory", "made_at"))]
     return "\n".join(",".join(row[place] for place in kept if place < len(row)) for row in rows).encode()
 
 

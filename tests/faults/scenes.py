@@ -70,6 +70,17 @@ TUNE: dict[str, Any] = {
         "train.model.dropout": {"type": "categorical", "choices": [0.0, 0.2]},
     },
 }
+DAILY: dict[str, Any] = {
+    "daily": {
+        "run": "results/tiny/latest",
+        "start": "1996-01-30",
+        "hours": [0],
+        "threads": 1,
+        "device": "cpu",
+        "dpi": 50,
+    },
+    "download": {"source": "local", "files": ["raw/*.nc"]},
+}
 IMPORTANCE: dict[str, Any] = {
     **SMALL,
     "lightgbm": {"rounds": 6, "num_leaves": 5, "min_data_in_leaf": 10},
@@ -97,6 +108,8 @@ class Scene:
     """Where locks lie that a dead process may leave, with ``*``."""
     weight: int = 1
     """How many faults it gets for one of the others; long jobs get fewer."""
+    tells_each: bool = False
+    """Whether it goes on after an error, and has a line for each."""
 
 
 FORKING = "tests.faults.hooks:forking"
@@ -121,10 +134,11 @@ SCENES: dict[str, Scene] = {
         ),
         Scene("importance", ("./made.yaml",), "empty", locks=("results/made/*",), weight=2),
         Scene("predict", (RUN, "./raw", "--output", "./out/new.csv", "predict.workers=1"), "decided", weight=3),
+        Scene("daily", ("./daily.yaml",), "decided", locks=("results/tiny/daily",), weight=3, tells_each=True),
         Scene("chain", ("./tiny.yaml", *QUICK), "raw", FORKING, locks=("results/tiny/*",)),
     )
 }
-"""Jobs in the order of a project; ``daily`` joins them where the suite has it."""
+"""Jobs in the order of a project."""
 
 
 @dataclass
@@ -257,6 +271,7 @@ def _build(made: Theatre) -> None:
     (home / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
     base = {**CONFIG, "train": {**CONFIG["train"], "epochs": 3}}
     (home / "base.yaml").write_text(yaml.safe_dump(base))
+    (home / "daily.yaml").write_text(yaml.safe_dump(DAILY))
     (home / "tune.yaml").write_text(yaml.safe_dump({**TUNE, "base": str(home / "base.yaml")}))
     shutil.copytree(home, states / "raw")
     steps = (

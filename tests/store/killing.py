@@ -29,6 +29,6 @@ def half_written(file: int, data: bytes, position: int) -> None:
     os.pwrite(file, data[: len(data) // 2], position)
 
 
-def half_noted(journal: Any, part: Any) -> None:
+def half_noted(journal: Any, part: Any, *_: float) -> None:
     with journal._path.open("ab") as stream:
         stream.write(part.tobytes()[: part.nbytes // 2])

@@ -144,6 +144,22 @@ def test_rows_that_vanished_are_written_again(world: World, whole: dict[str, str
     assert checksums(tmp_path / "store") == whole
 
 
+@pytest.mark.parametrize("where", [0.0, 0.1, 0.5])
+def test_rows_that_changed_are_written_again(
+    world: World, whole: dict[str, str], tmp_path: Path, where: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bit of the half-built array flips between a kill and the next start; the journal knows what it held."""
+    with pytest.raises(Interrupted):
+        build(world, tmp_path / "store", StopAt(36 + 20))
+    path = tmp_path / "store.part" / "grid.npy"
+    data = bytearray(path.read_bytes())
+    data[140 + int(where * len(data))] ^= 1
+    path.write_bytes(data)
+    build(world, tmp_path / "store")
+    assert checksums(tmp_path / "store") == whole
+    assert "grid.npy: changed since it was written; it is begun anew" in caplog.text
+
+
 def test_the_remains_of_other_settings_are_cleared(world: World, whole: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         build_store(config(coarsen=2), world.folder, tmp_path / "store", "made_up", StopAt(50))

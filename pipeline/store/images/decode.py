@@ -17,7 +17,7 @@ from pipeline.core import logs
 from pipeline.core.artifact import sha256
 from pipeline.core.errors import InputError, shorten
 from pipeline.core.interrupt import Interrupt
-from pipeline.store.arrays import ArrayWriter, npy_bytes, npy_header
+from pipeline.store.arrays import going_on, npy_bytes, npy_header
 from pipeline.store.images.checksums import Digests
 from pipeline.store.images.pictures import Picture
 from pipeline.store.images.pixels import BrokenImage, Fit, decode, digest, read_bytes
@@ -97,17 +97,16 @@ def decode_all(plan: Plan, path: Path) -> Decoded:
     """
     blocks = plan.blocks()
     journal = Journal(plan.progress, "images", [(3, len(block), 3) for block in blocks])
-    if not path.exists() or path.stat().st_size != npy_bytes("uint8", plan.shape):
-        journal.forget()
+    done = sum(int(_good(part).sum()) for part in journal.parts)
+    writer = going_on(path, "uint8", plan.shape, journal, done)
     todo = blocks[len(journal.parts) :]
-    writer = ArrayWriter(path, "uint8", plan.shape, sum(int(_good(part).sum()) for part in journal.parts))
     try:
         for rows, part in logs.progress(_decoded(plan, todo), "store: images", len(todo)):
             _refuse_broken(plan, [*journal.parts, part])
             good = _good(part)
             writer.append(rows if good.all() else rows[good])
             writer.flush()
-            journal.add(part)
+            journal.add(part, writer.mark)
             plan.interrupt.check(f"{journal.samples} of {len(plan.pictures)} images are on disk")
         moments = np.concatenate(journal.parts, axis=1)
         kept = _good(moments)
