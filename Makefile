@@ -1,6 +1,7 @@
 # Two commands: `make demo` and `make test`. uv is taken from PATH, or installed into .uv/ beside this file.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --locked --quiet
+TRY := $(RUN) --group peers
 
 .PHONY: demo test test-slow test-slurm lint audit faults format bench schema lock clean
 
@@ -17,24 +18,24 @@ demo: .venv/.synced ## raw files of a synthetic world -> trained, judged and dra
 	$(RUN) python jobs/chain.py configs/demo.yaml
 
 test: .venv/.synced ## all tests but the slow ones
-	$(RUN) pytest --numprocesses 2 --dist loadfile
+	$(TRY) pytest --numprocesses 2 --dist loadfile
 
 test-slow: .venv/.synced ## kills, worlds of full size, whole chains
-	$(RUN) pytest -m slow --numprocesses 2 --dist loadfile
+	$(TRY) pytest -m slow --numprocesses 2 --dist loadfile
 
 test-slurm: .venv/.synced ## on a real Slurm of two nodes on this machine (Debian, root)
 	@if slurm/dev_cluster.sh env >/dev/null 2>&1; then down=:; else down="slurm/dev_cluster.sh down"; fi; \
 	  slurm/dev_cluster.sh up || { $$down; exit 1; }; \
-	  OMP_NUM_THREADS=1 $(RUN) pytest -m slurm tests/submit; code=$$?; $$down; exit $$code
+	  OMP_NUM_THREADS=1 $(TRY) pytest -m slurm tests/submit; code=$$?; $$down; exit $$code
 
 lint: .venv/.synced ## style, types and arrows
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
-	$(RUN) pytest --quiet tests/test_architecture.py
+	$(TRY) pytest --quiet tests/test_architecture.py
 
 audit: .venv/.synced ## known vulnerabilities of the locked packages; skips offline
-	$(RUN) pytest -m slow tests/security/test_dependencies.py
+	$(TRY) pytest -m slow tests/security/test_dependencies.py
 
 faults: .venv/.synced ## 320 faults injected into all jobs, with a table: half an hour
 	$(RUN) python -m tests.faults
@@ -44,7 +45,7 @@ format: .venv/.synced
 	$(RUN) ruff format .
 
 bench: .venv/.synced ## every figure of docs/benchmarks.md, as ratios within one run
-	$(RUN) python -m benchmarks
+	$(TRY) python -m benchmarks
 
 schema: .venv/.synced ## configs/schema.json, by which editors complete keys
 	$(RUN) python jobs/chain.py --schema > configs/schema.json

@@ -9,7 +9,7 @@ import sys
 
 from benchmarks.table import write_page
 
-ALL = ("engine", "start", "full_size", "derive", "accuracy", "charts", "tune", "decide", "scaling")
+ALL = ("engine", "start", "full_size", "derive", "accuracy", "charts", "tune", "decide", "page", "submit", "scaling")
 
 
 def main() -> None:

@@ -43,6 +43,8 @@ peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.s
 print(json.dumps([sum(part.ru_utime + part.ru_stime for part in used), peak / 1e3]))
 """
 
+Words = Callable[[str], list[str]]
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -81,18 +83,19 @@ def _figure(curve: Curve) -> Figure:
 
 
 def _curves(
-    over: str, sizes: Sequence[int], jobs: Sequence[str], home: Path, prepare: Callable[[int], list[str]]
+    over: str, sizes: Sequence[int], jobs: Sequence[str], home: Path, prepare: Callable[[int], Words]
 ) -> list[Curve]:
-    """Return a curve a job; ``prepare`` writes the data of a size and returns what to type after the job's name."""
+    """Return a curve a job; ``prepare`` writes the data of a size and returns what to type after which job."""
     found: dict[str, list[tuple[float, float]]] = {job: [] for job in jobs}
     for size in sizes:
         words = prepare(size)
         for job in jobs:
-            found[job].append(_run(job, words, home))
+            found[job].append(run_job(job, words(job), home))
     return [Curve(job, over, tuple(sizes), *map(tuple, zip(*found[job], strict=True))) for job in jobs]  # type: ignore[arg-type]
 
 
-def _run(job: str, words: Sequence[str], home: Path) -> tuple[float, float]:
+def run_job(job: str, words: Sequence[str], home: Path) -> tuple[float, float]:
+    """Run a job's script; return its processor seconds, children included, and its peak memory in MB."""
     command = [sys.executable, "-c", _MEASURED, str(ROOT / f"jobs/{job}.py"), *words]
     known = {**os.environ, "ISOBAR_HOME": str(home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=known)
@@ -117,21 +120,31 @@ def _experiment(home: Path, name: str, fields: list[str], years: tuple[int, int,
 
 
 def _days(home: Path) -> list[Curve]:
-    def prepare(years: int) -> list[str]:
+    def prepare(years: int) -> Words:
         world = World(start=date(1991, 1, 1), days=365 * years, lat_points=41, lon_points=41, per="year")
         write_world(world, home / f"data/raw/years{years}")
         config = _experiment(home, f"years{years}", FIELDS, (1991, 1990 + years - 1, 1990 + years))
         split = {"train": list(range(1991, 1990 + years - 1)), "val": [1990 + years - 1], "test": [1990 + years]}
-        return [str(config), f"store.split={json.dumps(split)}"]
+        raw = home / f"data/raw/years{years}"
+        predict = [
+            f"results/years{years}/latest",
+            str(raw),
+            "--output",
+            str(home / f"{years}.csv"),
+            "predict.workers=1",
+        ]
+        return lambda job: predict if job == "predict" else [str(config), f"store.split={json.dumps(split)}"]
 
-    return _curves("years of 41 × 41 points", (5, 10, 20, 40), ("derive", "store", "train"), home, prepare)
+    jobs = ("derive", "store", "train", "thresholds", "predict")
+    return _curves("years of 41 × 41 points", (5, 10, 20, 40), jobs, home, prepare)
 
 
 def _points(home: Path) -> list[Curve]:
-    def prepare(points: int) -> list[str]:
+    def prepare(points: int) -> Words:
         world = World(start=date(1994, 12, 1), days=150, lat_points=points, lon_points=points, per="year")
         write_world(world, home / f"data/raw/grid{points}")
-        return [str(_experiment(home, f"grid{points}", FIELDS, (1994, 1995, 1995))), "store.split.test=[]"]
+        config = _experiment(home, f"grid{points}", FIELDS, (1994, 1995, 1995))
+        return lambda _: [str(config), "store.split.test=[]"]
 
     return _curves("points a side, 150 days", (60, 120, 240, 480), ("derive", "store"), home, prepare)
 
@@ -140,9 +153,10 @@ def _channels(home: Path) -> list[Curve]:
     world = World(start=date(1994, 7, 1), days=365, lat_points=81, lon_points=81, groups=("all",), per="year")
     write_world(world, home / "data/raw/channels")
 
-    def prepare(count: int) -> list[str]:
+    def prepare(count: int) -> Words:
         config = _experiment(home, "channels", NAMES[:count], (1994, 1995, 1995))
-        return [str(config.rename(home / f"channels{count}.yaml")), f"name=channels{count}", "store.split.test=[]"]
+        named = config.rename(home / f"channels{count}.yaml")
+        return lambda _: [str(named), f"name=channels{count}", "store.split.test=[]"]
 
     return _curves("channels, 365 days of 81 × 81", (1, 3, 6, 12), ("derive", "store"), home, prepare)
 
@@ -150,7 +164,7 @@ def _channels(home: Path) -> list[Curve]:
 def _images(home: Path) -> list[Curve]:
     generator = np.random.default_rng(0)
 
-    def prepare(count: int) -> list[str]:
+    def prepare(count: int) -> Words:
         for split, part in (("train", 0.8), ("val", 0.2)):
             for number in range(round(count * part)):
                 path = home / f"data/raw/images{count}/{split}/{'ab'[number % 2]}/{number:06d}.png"
@@ -159,7 +173,7 @@ def _images(home: Path) -> list[Curve]:
         config = home / f"images{count}.yaml"
         raw = f"data/raw/images{count}"
         config.write_text(f"name: images{count}\nstore: {{images: {{train: {raw}/train, val: {raw}/val}}}}\n")
-        return [str(config)]
+        return lambda _: [str(config)]
 
     return _curves("images of 64 × 64", (4000, 8000, 16000, 32000), ("store",), home, prepare)
 
@@ -167,11 +181,11 @@ def _images(home: Path) -> list[Curve]:
 def _runs(home: Path) -> list[Curve]:
     results = home / "results"
 
-    def prepare(count: int) -> list[str]:
+    def prepare(count: int) -> Words:
         for number in range(len(list(results.glob("*/*/run.json"))), count):
             add_run(results, f"made{number % 5}/simple-{number:08x}", f1=0.5 + number % 40 / 100, seed=number)
         shutil.rmtree(results / ".site", ignore_errors=True)
-        return [str(results)]
+        return lambda _: [str(results)]
 
     return _curves("runs on the page", (50, 100, 200, 400), ("report",), home, prepare)
 
@@ -186,7 +200,14 @@ def draw(curves: Sequence[Curve]) -> None:
 
     columns = list(dict.fromkeys(curve.over for curve in curves))
     figure, axes = pyplot.subplots(2, len(columns), figsize=(3.1 * len(columns), 5.4), sharex="col", squeeze=False)
-    colours = {"derive": "#1b6ca8", "store": "#d1495b", "train": "#3a7d44", "report": "#7b4b94"}
+    colours = {
+        "derive": "#1b6ca8",
+        "store": "#d1495b",
+        "train": "#3a7d44",
+        "report": "#7b4b94",
+        "thresholds": "#8a8a8a",
+        "predict": "#c77d0a",
+    }
     for column, over in enumerate(columns):
         for curve in (curve for curve in curves if curve.over == over):
             look = {"marker": "o", "markersize": 4, "linewidth": 1.6, "color": colours[curve.job], "label": curve.job}

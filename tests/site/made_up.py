@@ -14,6 +14,9 @@ PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 
+BEST, SECOND, LOST = "demo/simple-00000007", "demo/simple-00000003", "demo/simple-000000c0"
+"""Of :func:`write_many`."""
+
 
 def write(path: Path, value: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,3 +140,20 @@ def add_day(results: Path, experiment: str, day: str, labels: list[str], **more:
               "run": {"name": "simple-00000000"}, "made_at": f"{day}T06:00:00Z", **more}  # fmt: skip
     write(results / experiment / "daily" / f"{day}.json", record)
     (results / experiment / "daily" / f"{day}.png").write_bytes(PNG)
+
+
+def write_many(results: Path) -> None:
+    """Write 200 runs of three experiments, one compared with another, and the diary of 19 days."""
+    for k in range(196):
+        name = ("demo", "natlantic", "charts")[k % 20 // 9]
+        add_run(results, f"{name}/simple-{k:08x}", 0.5 + 0.001 * (k * 37 % 190), seed=k % 12, epochs=30)
+    add_run(results, BEST, 0.81, seed=7)
+    add_run(results, SECOND, 0.79, seed=3)
+    add_against(results, BEST, SECOND)
+    running = {"status": "running", "epoch": 7, "heartbeat": "2026-11-20T03:12:00Z", "exit_code": None, "ended": None}
+    unfinished(add_run(results, LOST), **running)
+    unfinished(add_run(results, "demo/simple-000000c1"), status="failed", error="InputError: the loss became NaN")
+    unfinished(add_run(results, "demo/simple-000000c2"), status="interrupted", error="Interrupted: stopped by SIGTERM")
+    (add_run(results, "demo/simple-000000c3") / "run.json").write_text('{"schema_version": 1, "job": "tr')
+    for day in range(1, 20):
+        add_day(results, "demo", f"2026-10-{day:02d}", ["1", "2A"][: day % 3])

@@ -13,8 +13,7 @@ import pytest
 from pipeline.site.build import build
 from tests.conftest import ROOT
 from tests.site.browser import Browser
-from tests.site.conftest import BEST, LOST, SECOND
-from tests.site.made_up import CLASSES, add_run
+from tests.site.made_up import BEST, CLASSES, LOST, SECOND, add_run
 from tests.site.test_build import HOSTILE
 
 FIRST_COLUMN = "#board tbody:first-of-type tr[data-run] th a"
