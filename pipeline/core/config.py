@@ -335,6 +335,8 @@ def _reason(detail: ErrorDetails, model: type[BaseModel]) -> str:
         return detail["msg"].removeprefix("Value error, ")
     if kind == "string_type" and isinstance(value, bool | int | float):
         return f"expected text, found {value!r}; put quotes around it"
+    if kind == "string_type" and value is None:
+        return """expected text, found nothing; empty text is written "" in a file and '""' on the command line"""
     if kind == "literal_error":
         allowed = [part.strip(" '") for part in str(detail["ctx"]["expected"]).replace(" or ", ",").split(",")]
         return f"unknown name {value!r}{near(str(value), allowed)} Allowed: {shorten(allowed, 40)}"

@@ -130,6 +130,7 @@ CONFIGS = [
         r"tiny\.yaml:1: name: expected text, found 2024; put quotes",
         rewrite("tiny.yaml", lambda contents: contents.replace("name: tiny", "name: 2024")),
     ),
+    setting("a name that is nothing", "derive", r"name: expected text, found nothing; empty text is written", "name="),
     setting("a value where a section is", "derive", r"train\.model: should be a valid dictionary", "train.model=big"),
     setting("a key below a value", "derive", r"'epochs' is a value, not a section", "train.epochs.x=3"),
     setting(

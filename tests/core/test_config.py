@@ -60,6 +60,7 @@ def test_overrides_win_and_are_named_in_errors(tmp_path: Path) -> None:
         ("- 1\n- 2\n", "expected 'key: value' lines"),
         ("title: a\ntitle: b\n", "c.yaml:2: title: written twice, first in line 1"),
         ("title: 7\n", "expected text, found 7; put quotes around it"),
+        ("title:\n", 'c.yaml:1: title: expected text, found nothing; empty text is written "" in a file'),
         ("title: x\ninner: 3\n", "inner: should be a valid dictionary"),
         ("!!python/object/apply:os.system [true]", "not valid YAML"),
     ],
