@@ -5,7 +5,8 @@
     python jobs/daily.py configs/daily.yaml --notify
 
 Reads   the run that daily.run names, and the Climate Data Store, ARCO-ERA5 or files that somebody puts there
-Writes  results/<experiment>/daily/: a JSON file and a weather map a day, daily.csv, recent.png, daily.log
+Writes  results/<experiment>/daily/: a JSON file and a weather map a day, daily.csv, recent.png, daily.log;
+        results/index.html
 Takes   what the data centre's queue takes, and some seconds a day; killed anywhere, the same command goes on
 """
 
@@ -27,6 +28,8 @@ def main(job: Job[DailySettings]) -> Outcome:
     run = existing_run(home() / job.config.daily.run).path
     own = load(run / "config.yaml", Experiment).config
     report = daily(job.config, run, own, home(), job.interrupt, lambda name: getattr(import_module(PICTURES), name))
+    if report.lines():
+        import_module("pipeline.site.build").update(report.folder, run.parent.name, home() / job.config.data)
     return Outcome(report.told())
 
 

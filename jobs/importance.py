@@ -4,7 +4,8 @@
     python jobs/importance.py configs/importance/ohlc.yaml --update configs/mine.yaml
 
 Reads   CSV files of series, and labels from them, from a list or from names of images
-Writes  results/<name>/importance-<hash8>/: importance.json, importance.csv, features.csv, figures; --update: a config
+Writes  results/<name>/importance-<hash8>/: importance.json, importance.csv, features.csv, figures; --update: a config;
+        results/index.html
 Takes   half a minute of one core for 10 000 rows, 20 columns, 3 classes, 100 trials in all and 19 shuffles
 """
 
@@ -22,10 +23,12 @@ def main(job: Job[ImportanceConfig]) -> Outcome:
     """Finish the analysis, draw it, and write the selected columns into a config if one is named."""
     from pipeline.importance.stage import analyse, write_into
     from pipeline.report.importance import draw_importance
+    from pipeline.site.build import update
 
     done = analyse(job.config, home(), job.interrupt, job.new)
     with exclusive(done.run):
         draw_importance(done.run)
+    update(done.run, job.config.name, home() / "data")
     if job.config.update:
         updated = write_into(job.config, done, Path(job.config.update), lambda path: load(path, Experiment))
         print(updated.diff, end="")

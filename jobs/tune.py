@@ -5,7 +5,8 @@
     python jobs/tune.py show configs/tune/natlantic.yaml      (or watch; or list, with a config or without)
 
 Reads   the config that `base` names, and its store
-Writes  results/<experiment>/<study>-<hash8>/: the study, a run folder a trial, optimized_config.yaml, tables, plots
+Writes  results/<experiment>/<study>-<hash8>/: the study, a run folder a trial, optimized_config.yaml, tables, plots;
+        results/index.html
 Takes   trials × epochs of a training; workers share the cores of a machine, and any number of machines one journal
 """
 
@@ -26,7 +27,8 @@ def main(job: Job[TuneConfig]) -> Outcome:
 
     draw = lambda folder: import_module("pipeline.report.search").draw_search(folder)  # noqa: E731 (matplotlib: late)
     ground = Ground(lambda path, more: load(path, Experiment, more).config, Experiment, home(), draw)
-    return search_or_look(job, ground, __file__)
+    page = lambda folder: import_module("pipeline.site.build").update(folder, folder.parent.name, home() / "data")  # noqa: E731
+    return search_or_look(job, ground, __file__, page)
 
 
 if __name__ == "__main__":

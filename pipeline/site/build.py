@@ -40,7 +40,7 @@ class Built:
     def told(self) -> str:
         """Return it in a few words."""
         broken = f", {self.broken} of them not whole" if self.broken else ""
-        return f"{self.page} ({self.runs} runs{broken}; {self.read} folders had changed)"
+        return f"{self.page} (runs: {self.runs}{broken}; folders that had changed: {self.read})"
 
 
 def build(results: Path, data: Path | None = None) -> Built:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import InputError
@@ -18,8 +20,14 @@ if TYPE_CHECKING:
     from pipeline.tune.stage import Found
 
 
-def search_or_look(job: Job[TuneConfig], ground: Ground, program: str) -> Outcome:
+def search_or_look(job: Job[TuneConfig], ground: Ground, program: str, show_all: Callable[[Path], object]) -> Outcome:
     """Do what the config and the flags of the job say.
+
+    Args:
+        job: as it was typed.
+        ground: what is searched on.
+        program: the job's script, for workers.
+        show_all: brings the page of all results up to date after a search.
 
     Raises:
         InputError: the search is wrong; nothing was trained.
@@ -47,6 +55,7 @@ def search_or_look(job: Job[TuneConfig], ground: Ground, program: str) -> Outcom
     found = tune(plan, job.interrupt, worker)
     if config.worker is not None:
         return Outcome(f"worker {config.worker}: nothing is left to begin")
+    show_all(plan.folder)
     text = confirmation_text(plan.folder)
     if text:
         print(text)

@@ -40,7 +40,7 @@ def test_the_page_alone_of_light_files_and_of_none(trained_place: Place, tmp_pat
     shutil.copy(trained_place.config, place.config)
     ended = run_job("report", tmp_path / "results")
     assert ended.code == 0, ended.text
-    assert "(1 runs; 1 folders had changed)" in ended.text
+    assert "(runs: 1; folders that had changed: 1)" in ended.text
     assert told_of(tmp_path / "results", rows_of(tmp_path / "results").popitem()[0])["origin"]["store"]
     assert run_job("report", tmp_path / "results" / "tiny").code == 0
     ended = run_job("report", tmp_path / "nothing_here")

@@ -67,8 +67,8 @@ def summary_of(place: Place) -> dict[str, Any]:
 
 
 def bytes_of(place: Place) -> dict[str, bytes]:
-    """Return what lies in results, but not what was said on the way."""
-    files = [path for path in (place.home / "results").rglob("*") if path.is_file() and not path.is_symlink()]
+    """Return what lies in results, but not what was said on the way, nor the page, which tells as of when it is."""
+    files = [path for path in (place.home / "results" / "tiny").rglob("*") if path.is_file() and not path.is_symlink()]
     return {
         str(p.relative_to(place.home)): p.read_bytes()
         for p in files

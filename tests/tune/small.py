@@ -68,7 +68,7 @@ def search(path: Path, *typed: str, interrupt: Interrupt | None = None) -> Plan:
 
 
 def main(job: Job[TuneConfig]) -> Outcome:
-    return search_or_look(job, ground(home()), __file__)
+    return search_or_look(job, ground(home()), __file__, lambda folder: None)
 
 
 if __name__ == "__main__":
