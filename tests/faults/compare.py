@@ -59,7 +59,11 @@ def _plain(path: Path) -> bytes:
     data = path.read_bytes()
     try:
         if path.suffix == ".json":
-            return json.dumps(_timeless(json.loads(data)), sort_keys=True).encode()
+            value = _timeless(json.loads(data))
+            if path.parent.name == "daily" and "run" in value:
+                # Checksums of the run's files, which a line break at the end changes and nothing else notices.
+                del value["run"]["files"]
+            return json.dumps(value, sort_keys=True).encode()
         if path.suffix == ".csv":
             return _columns(data.decode())
     except ValueError:
