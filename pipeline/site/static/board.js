@@ -156,7 +156,7 @@ function headCell([name, label, value, kind]) {
 function splitCells(split, kind, domain) {
   if (!split) return [h("td", { class: `num ${kind}` }, "–"), h("td", { class: `num ${kind}` }, "–"), h("td", { class: `num ${kind}` }, "–")];
   const weak = isNumber(split.up.f[1]) ? split.up.f[1] <= 0 : split.up.f[0] <= 0;
-  return [h("td", { class: `num ${kind} wide`, title: range(split.f), "data-split": t(kind === "val" ? "on_validation" : "on_test") }, h("span", { class: "withplot" }, h("span", {}, fixed(first(split.f))), intervalPlot(split.f, split.base.f, domain, kind, 104))),
+  return [h("td", { class: `num ${kind} wide`, title: range(split.f), "data-split": t(kind === "val" ? "on_validation" : "on_test") }, h("span", { class: "withplot" }, h("span", {}, fixed(first(split.f))), intervalPlot(split.f, split.base.f, domain, kind, 84))),
     h("td", { class: `num ${kind}`, title: range(split.m) }, fixed(first(split.m))),
     h("td", { class: `num ${kind}${weak ? " weak" : ""}`, title: `${known(split.by)}: ${rangeSigned(split.up.f)}` }, signed(first(split.up.f)))];
 }
@@ -171,12 +171,12 @@ function boardRow(row, group, data) {
       h("span", { class: "sub block" }, why || differing(row, data))),
     h("td", { class: "text state" }, badge(row)),
     h("td", { class: "num val" }, fixed(scoreOf(row))), splitCells(row.val, "val", group.domain), splitCells(row.test, "test", group.domain),
-    h("td", { class: "less" }, spark(row.spark || [])), h("td", { class: "num less" }, duration(row.seconds)), h("td", { class: "num less when" }, (row.began || "–").slice(0, 10)));
+    h("td", { class: "less" }, spark(row.spark || [], 64)), h("td", { class: "num less" }, duration(row.seconds)), h("td", { class: "num less when" }, (row.began || "–").slice(0, 10)));
 }
 
 function baselineRow(group) {
   const { val, test } = group.sample;
-  const cell = (split, kind, name) => h("td", { class: `num ${kind}`, "data-split": t(kind.startsWith("val") ? "on_validation" : "on_test") }, name === "f" ? h("span", { class: "withplot" }, h("span", {}, split && split.base ? fixed(split.base.f) : "–"), s("svg", { width: 104, height: 18, "aria-hidden": "true" })) : split && split.base ? fixed(split.base[name]) : "–");
+  const cell = (split, kind, name) => h("td", { class: `num ${kind}`, "data-split": t(kind.startsWith("val") ? "on_validation" : "on_test") }, name === "f" ? h("span", { class: "withplot" }, h("span", {}, split && split.base ? fixed(split.base.f) : "–"), s("svg", { width: 84, height: 18, "aria-hidden": "true" })) : split && split.base ? fixed(split.base[name]) : "–");
   return h("tr", { class: "baseline" }, h("td", { class: "pick" }), h("th", { scope: "row", class: "text" }, t("baseline", { name: known(val.by) })), h("td", {}),
     h("td", { class: "num val" }, ""), cell(val, "val wide", "f"), cell(val, "val", "m"), h("td", { class: "num val" }, ""),
     cell(test, "test wide", "f"), cell(test, "test", "m"), h("td", { class: "num test" }, ""), h("td", { class: "less" }), h("td", { class: "less" }), h("td", { class: "less" }));
