@@ -28,8 +28,7 @@ def main(job: Job[DailySettings]) -> Outcome:
     run = existing_run(home() / job.config.daily.run).path
     own = load(run / "config.yaml", Experiment).config
     report = daily(job.config, run, own, home(), job.interrupt, lambda name: getattr(import_module(PICTURES), name))
-    if report.lines():
-        import_module("pipeline.site.build").update(report.folder, run.parent.name, home() / job.config.data)
+    import_module("pipeline.site.build").update(report.folder, run.parent.name, home() / job.config.data)
     return Outcome(report.told())
 
 

@@ -66,6 +66,7 @@ def test_killed_at_any_moment_it_ends_the_same(place: Place) -> None:
     ended = run_job("daily", place.config)
     assert ended.code == 0, ended.text
     assert comparable(place) == whole
+    assert "1999-03-07" in (place.home / "results" / ".site" / "data.js").read_text(), "the page of all results"
     for name in ("1999-03-07.png", f"{LAST}.png", "recent.png"):
         with Image.open(place.diary.folder / name) as image:
             assert image.size[0] >= 300

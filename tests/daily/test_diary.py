@@ -70,6 +70,10 @@ def test_a_strange_record_is_named(tmp_path: Path) -> None:
     diary.write(DAY, record(date="1999-03-11"))
     with pytest.raises(InputError, match=r"1999-03-10.json: not the record of 1999-03-10; delete it"):
         diary.read(DAY)
+    diary.write(DAY, record())
+    diary.path(DAY).write_text(diary.path(DAY).read_text().replace("0.8", "0.9"))
+    with pytest.raises(InputError, match=r"1999-03-10.json: changed since it was written; delete it"):
+        diary.read(DAY)
     diary.path(DAY).write_text("{")
     with pytest.raises(InputError, match="not a readable JSON file"):
         diary.read(DAY)

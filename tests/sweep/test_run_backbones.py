@@ -146,6 +146,7 @@ def test_csv_and_pictures(swept: tuple[Place, Ended]) -> None:
         assert float(row["val_weighted_f1_sd"]) == one["val"]["weighted_f1"]["sd"]
         assert float(row["seconds_mean"]) == one["seconds"]["mean"]
     assert (means[0]["against_best_mean"], means[1]["against_best_pairs"]) == ("", "2")
+    assert folder.name in (swept[0].home / "results" / ".site" / "data.js").read_text(), "the page of all results"
     pictures = {path.name: path.read_bytes()[:4] for path in (folder / "figures").iterdir()}
     assert pictures == dict.fromkeys(("scores.png", "cost.png", "differences.png"), b"\x89PNG")
 
