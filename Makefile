@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. uv is taken from PATH, or installed into .uv/ beside this file.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --locked --quiet
-TRY := $(RUN) --group peers
+TRY := $(RUN) --group checks
 
 .PHONY: demo test test-slow test-slurm lint audit faults format bench schema lock clean
 

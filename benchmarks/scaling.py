@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from tests.site.made_up import add_run
 ROOT = Path(__file__).parents[1]
 COMMAND = "python -m benchmarks scaling"
 PICTURE = ROOT / "docs/figures/scaling.png"
+CURVES = PICTURE.with_suffix(".json")
+"""The numbers of the picture."""
 FIELDS = ["msl", "msl_dt24", "grad_msl", "lap_msl"]
 NAMES = ["msl", "u850", "v850", "t850", "q850", "r700", "gh500", "gh1000", "tcwv", "cape", "tcc", "lap_msl"]
 
@@ -68,6 +70,9 @@ def measure() -> list[Figure]:
     for group in (_days, _points, _channels, _images, _runs):
         with tempfile.TemporaryDirectory() as place:
             curves += group(Path(place))
+    CURVES.write_text(
+        json.dumps([asdict(curve) for curve in curves], ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+    )
     draw(curves)
     return [_figure(curve) for curve in curves]
 
@@ -222,7 +227,8 @@ def draw(curves: Sequence[Curve]) -> None:
         axes[0, column].yaxis.set_minor_formatter(NullFormatter())
         axes[1, column].set_ylim(bottom=0)
         axes[1, column].set_xlabel(over)
-        axes[0, column].legend(frameon=False, fontsize=9)
+        above = {"loc": "lower left", "bbox_to_anchor": (-0.03, 0.98), "ncols": 2, "columnspacing": 1.2}
+        axes[0, column].legend(frameon=False, fontsize=9, **above)
     axes[0, 0].set_ylabel("processor seconds")
     axes[1, 0].set_ylabel("peak memory, MB")
     figure.tight_layout()

