@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,11 @@ SLOPES = (0.02, 50.0)
 _LEAST_PRIOR = 1e-3
 _ITERATIONS = 60
 _HALVINGS = 30
+_SETTLED = 1e-7
+"""Largest derivative of the loss at its least, as a share of what one day more could make of it."""
+_BISECTIONS = 60
+_SURE = 50.0
+"""A logit beyond which nothing changes: sigmoid(-50) is 2e-22."""
 
 
 def calibrate(
@@ -25,7 +31,8 @@ def calibrate(
     samples with the outcome the model itself expects, which pulls toward a = 1, b = 0. Its weight is
     ``w = prior / max(positives, expected positives, 1)``, so ``prior`` counts in pseudo-positives. The first sum can
     only fall, because the second one is least at the identity. Convex; solved by Newton's method with step halving
-    (Platt 1999; Lin, Lin & Weng 2007 for the halving; Guo et al. 2017 for ``temperature``: b = 0).
+    (Platt 1999; Lin, Lin & Weng 2007 for the halving; Guo et al. 2017 for ``temperature``: b = 0), and by bisection
+    where that gets stuck: far from every logit there is no curvature, and few positives can be told apart by any slope.
 
     Args:
         logits: N × K.
@@ -41,12 +48,9 @@ def calibrate(
     problem = _Problem(z, target, prior)
     free = np.array([[True], [kind == "platt"]]) & np.ones((2, classes), np.bool_)
     found = problem.minimise(identity, free)
-    bounded = np.clip(found[0], *SLOPES)
-    if not np.array_equal(bounded, found[0]):
-        # The problem is convex, so where the free optimum is outside, the best allowed slope is the bound.
-        outside = bounded != found[0]
-        start = np.where(outside, np.stack([bounded, np.zeros(classes)]), found)
-        found = problem.minimise(start, np.stack([~outside, free[1]]))
+    left = ~problem.is_settled(found, free) | (found[0] < SLOPES[0]) | (found[0] > SLOPES[1])
+    if left.any():
+        found[:, left] = _Problem(z[:, left], np.asarray(target)[:, left], prior).bisect(free[1, left])
     return found[0], found[1]
 
 
@@ -77,6 +81,41 @@ class _Problem:
                 break
         return line
 
+    def is_settled(self, line: Floats, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Tell of which classes ``line`` is the optimum: the free derivatives vanish."""
+        error = sigmoid(line[0] * self._z + line[1]) - self._mean_target
+        slopes = np.stack([(error * self._z).sum(axis=0), error.sum(axis=0)])
+        sizes = np.stack([np.abs(self._z).sum(axis=0), np.full(self._z.shape[1], float(len(self._z)))])
+        return np.asarray((np.where(free, np.abs(slopes), 0.0) <= _SETTLED * sizes).all(axis=0))
+
+    def bisect(self, shifted: NDArray[np.bool_]) -> Floats:
+        """Return the best ``line`` with a slope within its bounds; classes that are not ``shifted`` keep offset 0.
+
+        With the best offset for each slope the loss is convex in the slope alone, and by the envelope theorem its
+        derivative is the partial one: it rises all the way, as that by the offset does.
+        """
+
+        def offset(slope: Floats) -> Floats:
+            x = slope * self._z
+
+            def over(middle: Floats) -> NDArray[np.bool_]:
+                return np.asarray((sigmoid(x + middle) - self._mean_target).sum(axis=0) > 0)
+
+            return np.where(shifted, _root(over, -x.max(axis=0) - _SURE, -x.min(axis=0) + _SURE), 0.0)
+
+        def too_steep(power: Floats) -> NDArray[np.bool_]:
+            slope = np.exp(power)
+            error = sigmoid(slope * self._z + offset(slope)) - self._mean_target
+            return np.asarray((error * self._z).sum(axis=0) > 0)
+
+        ends = [np.full(self._z.shape[1], np.log(end)) for end in SLOPES]
+        least, most = too_steep(ends[0]), ~too_steep(ends[1])
+        power = np.where(least, ends[0], ends[1])
+        if not (least | most).all():
+            power = np.where(least | most, power, _root(too_steep, *ends))
+        slope = np.clip(np.exp(power), *SLOPES)
+        return np.stack([slope, offset(slope)])
+
     def _newton_step(self, line: Floats, free: NDArray[np.bool_]) -> Floats:
         p = sigmoid(line[0] * self._z + line[1])
         error, curvature = p - self._mean_target, p * (1 - p)
@@ -104,3 +143,12 @@ class _Problem:
             size = np.where(worse, size / 2, size)
         size = np.where(worse, 0.0, size)
         return line + size * step, np.where(worse, loss, value)
+
+
+def _root(over: Callable[[Floats], NDArray[np.bool_]], low: Floats, high: Floats) -> Floats:
+    """Return where ``over`` turns from false to true between ``low`` and ``high``, of each class."""
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        beyond = over(middle)
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+    return np.asarray((low + high) / 2)

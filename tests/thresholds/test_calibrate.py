@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -57,6 +57,7 @@ def test_the_optimum_is_the_one_a_general_minimiser_finds():
 
 
 @settings(max_examples=60, deadline=None)
+@example(2, 10, 0.0, "platt", 1.0, 3)  # at the steepest slope no logit is near the offset to begin with
 @given(
     st.integers(0, 3),
     st.integers(1, 60),
