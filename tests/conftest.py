@@ -6,16 +6,25 @@ import atexit
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
 
-import pyproj  # noqa: F401  (before anything that loads ecCodes; see pipeline/raw/grib.py)
 import pytest
+from hypothesis import settings
+
+with suppress(ImportError):  # before anything that loads ecCodes; see pipeline/raw/grib.py
+    import pyproj  # noqa: F401
 
 from pipeline.testing import World, write_world
 from tests.faults.nursery import Nursery, Order
+
+# The same examples each time, so that a change is judged by itself; HYPOTHESIS_PROFILE=default draws new ones.
+settings.register_profile("same", derandomize=True, database=None)
+if "HYPOTHESIS_PROFILE" not in os.environ:
+    settings.load_profile("same")
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
