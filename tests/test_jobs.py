@@ -113,6 +113,7 @@ def test_batch_normalisation_and_a_single_sample_left_over(trained_place: Place,
     assert ended.code == 0, ended.text
 
 
+@pytest.mark.slow
 def test_leave_one_year_out_end_to_end(raw_place: Place, tmp_path: Path) -> None:
     place = raw_place.copy(tmp_path)
     folds = ("store.split={leave_one_year_out: true, train: [1994, 1995], val: [1996]}",)

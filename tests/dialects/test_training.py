@@ -71,6 +71,7 @@ def test_without_validation_it_trains(tmp_path: Path) -> None:
     assert only["val_loss"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["single", "multi"])
 def test_the_image_classifiers_examples_train(tmp_path: Path, mode: str) -> None:
     write_charts(tmp_path / "data", ("dataset_a", "dataset_b") if mode == "single" else ("dataset_a",))
