@@ -45,51 +45,55 @@ def calibrate(
     identity = np.stack([np.ones(classes), np.zeros(classes)])
     if kind == "none":
         return identity[0], identity[1]
-    problem = _Problem(z, target, prior)
-    free = np.array([[True], [kind == "platt"]]) & np.ones((2, classes), np.bool_)
-    found = problem.minimise(identity, free)
-    left = ~problem.is_settled(found, free) | (found[0] < SLOPES[0]) | (found[0] > SLOPES[1])
+    shifts = kind == "platt"
+    problem = _Problem(z, target, prior, shifts)
+    found = problem.minimise(identity)
+    left = ~problem.is_settled(found) | (found[0] < SLOPES[0]) | (found[0] > SLOPES[1])
     if left.any():
-        found[:, left] = _Problem(z[:, left], np.asarray(target)[:, left], prior).bisect(free[1, left])
+        found[:, left] = _Problem(z[:, left], np.asarray(target)[:, left], prior, shifts).bisect()
     return found[0], found[1]
 
 
 class _Problem:
-    """Weighted logistic regression of soft targets on one logit, for all classes at once."""
+    """Weighted logistic regression of soft targets on one logit, for all classes at once; without shifts b stays."""
 
-    def __init__(self, z: Floats, target: NDArray[Any], prior: float) -> None:
+    def __init__(self, z: Floats, target: NDArray[Any], prior: float, shifts: bool) -> None:
         expected = sigmoid(z)
         heavier = np.maximum(expected.sum(axis=0), (target > 0).sum(axis=0))
         pull = max(prior, _LEAST_PRIOR) / np.maximum(heavier, 1.0)
-        self._z = z
-        self._weight = 1.0 + pull
-        self._mean_target = ((target > 0) + pull * expected) / self._weight
+        self._z, self._shifts = z, shifts
+        self._mean_target = ((target > 0) + pull * expected) / (1.0 + pull)
 
     def loss(self, line: Floats) -> Floats:
         """Return the objective of each class at ``line`` (2 × K: a, b), divided by its weight."""
         x = line[0] * self._z + line[1]
         return np.asarray((np.logaddexp(0.0, x) - self._mean_target * x).sum(axis=0))
 
-    def minimise(self, line: Floats, free: NDArray[np.bool_]) -> Floats:
-        """Return the best ``line`` from this start; entries that are not ``free`` (2 × K) stay."""
+    def minimise(self, line: Floats) -> Floats:
+        """Return the ``line`` that Newton's method comes to from this start."""
         loss = self.loss(line)
         for _ in range(_ITERATIONS):
-            step = self._newton_step(line, free)
+            step = self._newton_step(line)
             line, lower = self._descend(line, step, loss)
             gain, loss = loss - lower, lower
             if np.all(gain <= 1e-12 * np.maximum(loss, 1e-12)):
                 break
         return line
 
-    def is_settled(self, line: Floats, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Tell of which classes ``line`` is the optimum: the free derivatives vanish."""
-        error = sigmoid(line[0] * self._z + line[1]) - self._mean_target
-        slopes = np.stack([(error * self._z).sum(axis=0), error.sum(axis=0)])
+    def is_settled(self, line: Floats) -> NDArray[np.bool_]:
+        """Tell of which classes ``line`` is the optimum: the derivatives vanish."""
         sizes = np.stack([np.abs(self._z).sum(axis=0), np.full(self._z.shape[1], float(len(self._z)))])
-        return np.asarray((np.where(free, np.abs(slopes), 0.0) <= _SETTLED * sizes).all(axis=0))
+        derivatives = self._derivatives(sigmoid(line[0] * self._z + line[1]))
+        return np.asarray((np.abs(derivatives) <= _SETTLED * sizes).all(axis=0))
 
-    def bisect(self, shifted: NDArray[np.bool_]) -> Floats:
-        """Return the best ``line`` with a slope within its bounds; classes that are not ``shifted`` keep offset 0.
+    def _derivatives(self, p: Floats) -> Floats:
+        """Return those of the loss by a and b (2 × K) where the probabilities are ``p``; 0 for a b that stays."""
+        error = p - self._mean_target
+        by_offset = error.sum(axis=0) if self._shifts else np.zeros(error.shape[1])
+        return np.stack([(error * self._z).sum(axis=0), by_offset])
+
+    def bisect(self) -> Floats:
+        """Return the best ``line`` with a slope within its bounds.
 
         With the best offset for each slope the loss is convex in the slope alone, and by the envelope theorem its
         derivative is the partial one: it rises all the way, as that by the offset does.
@@ -97,16 +101,14 @@ class _Problem:
 
         def offset(slope: Floats) -> Floats:
             x = slope * self._z
-
-            def over(middle: Floats) -> NDArray[np.bool_]:
-                return np.asarray((sigmoid(x + middle) - self._mean_target).sum(axis=0) > 0)
-
-            return np.where(shifted, _root(over, -x.max(axis=0) - _SURE, -x.min(axis=0) + _SURE), 0.0)
+            if not self._shifts:
+                return np.zeros(x.shape[1])
+            ends = -x.max(axis=0) - _SURE, -x.min(axis=0) + _SURE
+            return _root(lambda middle: self._derivatives(sigmoid(x + middle))[1] > 0, *ends)
 
         def too_steep(power: Floats) -> NDArray[np.bool_]:
             slope = np.exp(power)
-            error = sigmoid(slope * self._z + offset(slope)) - self._mean_target
-            return np.asarray((error * self._z).sum(axis=0) > 0)
+            return np.asarray(self._derivatives(sigmoid(slope * self._z + offset(slope)))[0] > 0)
 
         ends = [np.full(self._z.shape[1], np.log(end)) for end in SLOPES]
         least, most = too_steep(ends[0]), ~too_steep(ends[1])
@@ -116,19 +118,18 @@ class _Problem:
         slope = np.clip(np.exp(power), *SLOPES)
         return np.stack([slope, offset(slope)])
 
-    def _newton_step(self, line: Floats, free: NDArray[np.bool_]) -> Floats:
+    def _newton_step(self, line: Floats) -> Floats:
         p = sigmoid(line[0] * self._z + line[1])
-        error, curvature = p - self._mean_target, p * (1 - p)
-        slope = np.where(free, np.stack([(error * self._z).sum(axis=0), error.sum(axis=0)]), 0.0)
+        slope, curvature = self._derivatives(p), p * (1 - p)
         second = np.empty((p.shape[1], 2, 2))
         second[:, 0, 0] = (curvature * self._z**2).sum(axis=0)
         second[:, 1, 1] = curvature.sum(axis=0)
         second[:, 0, 1] = second[:, 1, 0] = (curvature * self._z).sum(axis=0)
-        fixed = ~free.T
-        second[fixed[:, :, None] | fixed[:, None, :]] = 0.0
+        if not self._shifts:
+            second[:, 1, :] = second[:, :, 1] = 0.0
         # A little of the diagonal keeps the system solvable where curvature vanishes (far from every logit).
         diagonal = np.einsum("kii->ki", second)
-        diagonal += 1e-9 * diagonal.max(axis=1, keepdims=True) + 1e-12 + fixed
+        diagonal += 1e-9 * diagonal.max(axis=1, keepdims=True) + 1e-12
         return np.asarray(-np.linalg.solve(second, slope.T[:, :, None])[:, :, 0].T)
 
     def _descend(self, line: Floats, step: Floats, loss: Floats) -> tuple[Floats, Floats]:
