@@ -7,7 +7,6 @@ Photos: 2000 JPEG files of 640 × 480; what the loaders alone deliver, without a
 
 import io
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from torchvision import models, transforms
 from torchvision.datasets import ImageFolder
 
 from benchmarks.engine import _Silent
+from benchmarks.start import until_first_step
 from benchmarks.table import Figure
 from pipeline.contract.store import Store
 from pipeline.core.interrupt import Interrupt
@@ -147,7 +147,7 @@ def _start(place: Path) -> Figure:
         [sys.executable, str(ROOT / "jobs/store.py"), config], env=environment, check=True, capture_output=True
     )
     command = [sys.executable, str(ROOT / "jobs/train.py"), config, "train.threads=1"]
-    own = statistics.median(_until_first_step([*command, f"train.seed={seed}"], environment) for seed in range(3))
+    own = statistics.median(until_first_step([*command, f"train.seed={seed}"], environment)[1] for seed in range(3))
     least = statistics.median(_least_start(environment) for _ in range(3))
     what = "digits, command to first step"
     against = (
@@ -169,17 +169,6 @@ def _least_start(environment: dict[str, str]) -> float:
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     return float(done.stdout)
-
-
-def _until_first_step(command: list[str], environment: dict[str, str]) -> float:
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as job:
-        assert job.stderr is not None
-        for line in job.stderr:
-            if re.search("first step after", line):
-                break
-        fields = Path(f"/proc/{job.pid}/stat").read_text().rpartition(") ")[2].split()
-        job.kill()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # --- photos ----------------------------------------------------------------------------------------------------------

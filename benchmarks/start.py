@@ -1,6 +1,6 @@
 """How long a person waits: --help, a config error, the first training step."""
 
-import re
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +11,8 @@ from benchmarks.table import Figure
 
 ROOT = Path(__file__).parents[1]
 COMMAND = "python -m benchmarks start"
+BEGUN = "first step after"
+"""In the log line of a training's first step."""
 
 
 def measure() -> list[Figure]:
@@ -48,14 +50,15 @@ def _first_step() -> float:
         subprocess.run([sys.executable, str(ROOT / f"jobs/{job}.py"), *demo], cwd=ROOT, check=True, capture_output=True)
     with tempfile.TemporaryDirectory() as results:
         command = [sys.executable, str(ROOT / "jobs/train.py"), *demo, f"results={results}"]
-        taken = []
-        for seed in range(3):
-            began = time.perf_counter()
-            with subprocess.Popen([*command, f"train.seed={seed}"], cwd=ROOT, stderr=subprocess.PIPE, text=True) as job:
-                assert job.stderr is not None
-                for line in job.stderr:
-                    if re.search("first step after", line):
-                        taken.append(time.perf_counter() - began)
-                        break
-                job.kill()
-    return sorted(taken)[1]
+        return sorted(until_first_step([*command, f"train.seed={seed}"])[0] for seed in range(3))[1]
+
+
+def until_first_step(command: list[str], environment: dict[str, str] | None = None) -> tuple[float, float]:
+    """Return the seconds to the log line of a training's first step: of the clock, and of the processor."""
+    began = time.perf_counter()
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment) as job:
+        assert job.stderr is not None
+        taken = next(time.perf_counter() - began for line in job.stderr if BEGUN in line)
+        fields = Path(f"/proc/{job.pid}/stat").read_text().rpartition(") ")[2].split()
+        job.kill()
+    return taken, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

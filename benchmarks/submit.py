@@ -12,13 +12,13 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.start import BEGUN, until_first_step
 from benchmarks.table import Figure
 from pipeline.submit.ticket import Ticket, jobs_folder
 from pipeline.testing import World, write_world
 
 ROOT = Path(__file__).parents[1]
 COMMAND = "python -m benchmarks submit"
-BEGUN = "first step after"
 _TIMES = 3
 _PATIENCE = 120.0
 
@@ -75,12 +75,7 @@ def _stored(home: Path) -> Path:
 
 def _direct(home: Path, config: Path, seed: int) -> float:
     command = [sys.executable, str(ROOT / "jobs/train.py"), str(config), f"train.seed={seed}"]
-    began = time.perf_counter()
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=_environment(home)) as job:
-        assert job.stderr is not None
-        taken = next(time.perf_counter() - began for line in job.stderr if BEGUN in line)
-        job.kill()
-    return taken
+    return until_first_step(command, _environment(home))[0]
 
 
 def _submitted(home: Path, config: Path, seed: int, cluster: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pipeline.synthetic.cds_faults import Fault
 from pipeline.synthetic.cds_server import CdsServer
 from tests.badinput.case import Place
 from tests.badinput.ground import Grounds
+from tests.beside import looking
 from tests.faults.nursery import Ended
 from tests.faults.scenes import DOWNLOAD
 
@@ -49,24 +49,16 @@ def leaks(folder: Path) -> list[str]:
 def watched() -> Iterator[set[str]]:
     """Look at the command lines of all processes for as long as the block runs; yield those that hold a secret."""
     seen: set[str] = set()
-    stop = threading.Event()
 
     def look() -> None:
-        while not stop.is_set():
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with suppress(OSError):
-                    words = path.read_bytes()
-                    if any(needle.encode() in words for needle in NEEDLES):
-                        seen.add(words.decode(errors="replace"))
-            time.sleep(0.02)
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                words = path.read_bytes()
+                if any(needle.encode() in words for needle in NEEDLES):
+                    seen.add(words.decode(errors="replace"))
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with looking(look, 0.02):
         yield seen
-    finally:
-        stop.set()
-        thread.join()
 
 
 def run(grounds: Grounds, place: Place, job: str, *words: str, **variables: str) -> Ended:

@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from pathlib import Path
 
 from pipeline.submit.ticket import Task, Ticket, jobs_folder
 from pipeline.testing import World, write_world
+from tests.beside import looking
 from tests.conftest import CONFIG, ROOT
 
 SCRIPT = ROOT / "slurm" / "dev_cluster.sh"
@@ -236,19 +236,13 @@ class Seen:
 @contextmanager
 def watching(home: Path) -> Iterator[list[int]]:
     """Count processes of trainings below ``home`` while the block runs; yield the most that were seen at a time."""
-    most, ended = [0], threading.Event()
+    most = [0]
 
     def look() -> None:
-        while not ended.wait(0.05):
-            most[0] = max(most[0], trainings(home))
+        most[0] = max(most[0], trainings(home))
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with looking(look, 0.05):
         yield most
-    finally:
-        ended.set()
-        thread.join()
 
 
 def trainings(home: Path) -> int:
