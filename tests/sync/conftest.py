@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,12 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 @dataclass
 class Link:
     """The way to the server: a port of its own, through which bytes are counted and which can be cut."""
@@ -34,7 +40,9 @@ class Link:
     port: int
     key: Path
     cut_after: int | None = None
-    """Bytes from the server after which the link is cut, once."""
+    """Bytes from the server after which the link stalls, and is then cut, once."""
+    arrived: Callable[[], bool] = lambda: True
+    """What must be true before a stalled link is cut: bytes on the way die with it, however many there are."""
     carried: int = 0
 
     @property
@@ -78,6 +86,7 @@ def _carry(source: socket.socket, sink: socket.socket, link: Link, counts: bool)
             link.carried += len(block) if counts else 0
             if counts and link.cut_after is not None and link.carried >= link.cut_after:
                 link.cut_after = None
+                until(link.arrived)
                 break
     for one in (source, sink):
         with contextlib.suppress(OSError):
