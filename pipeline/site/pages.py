@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
+from base64 import b64encode
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ def write_pages(results: Path, content: dict[str, Any]) -> None:
         path = site / RUNS / page_of(run.id)
         kept.add(path)
         value = {**told, "row": _head(run.row), "diff": differences(run)}
-        _write(path, page.render(**frame, root="../../../", run=run, told=told, data=as_json(value)))
+        _write(path, page.render(**frame, root="../../../", run=run, told=told, data=packed(value)))
     _sweep_out(site / RUNS, kept)
     _write(site / "compare.html", templates.get_template("compare.html").render(**frame, root="../"))
     lines = [(run.row, f"{SITE}/{RUNS}/{page_of(run.id)}") for run in content["runs"]]
@@ -81,8 +83,17 @@ def page_of(identity: str) -> str:
 
 def as_json(value: Any) -> Markup:
     """Return JSON that may stand in a script: nothing in it ends the script or begins a comment."""
+    return Markup(_json(value).decode("utf-8").translate(_UNSAFE))  # noqa: S704 (escaped here)
+
+
+def packed(value: Any) -> str:
+    """Return JSON through deflate and Base64, half its size: browsers unpack it by themselves (since 2023 all do)."""
+    return b64encode(zlib.compress(_json(value), 9)).decode("ascii")
+
+
+def _json(value: Any) -> bytes:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.encode("utf-8", "replace").decode("utf-8").translate(_UNSAFE))  # noqa: S704 (escaped here)
+    return text.encode("utf-8", "replace")
 
 
 def _write(path: Path, text: str) -> None:

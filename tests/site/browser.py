@@ -70,7 +70,8 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=page.as_uri() + fragment)
-        self.until("location.href !== 'about:blank' && document.readyState === 'complete'")
+        drawn = "(!document.documentElement.dataset.page || document.querySelector('main') !== null)"
+        self.until(f"location.href !== 'about:blank' && document.readyState === 'complete' && {drawn}")
         return float(self.run("performance.timing.loadEventEnd - performance.timing.navigationStart") or 0)
 
     def run(self, script: str) -> Any:

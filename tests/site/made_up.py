@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,7 @@ def add_run(results: Path, identity: str, f1: float = 0.7, seed: int = 1, epochs
         f"  fold: default\n  optimizer:\n    name: adamw\n    lr: {rate}\n  model:\n    backbone: simple\n"
     )
     folder.joinpath("env.txt").write_text("python 3.11.7 on Linux\nnumpy==2.1.0\ntorch==2.5.1\n")
-    steps = range(1, epochs + 1)
-    write(folder / "history.json", {"epochs": [
-        {"epoch": k, "lr": 1e-3, "train_loss": 1 / k, "val_loss": 1.1 / k, "val_map": f1 * (1 - 1 / (k + 1)),
-         "val_f1": f1 * (1 - 1 / (k + 1)), "train_f1": f1, "seconds": 1.0} for k in steps]})  # fmt: skip
+    write(folder / "history.json", {"epochs": [_epoch(k, epochs, f1, draw) for k in range(1, epochs + 1)]})
     write(folder / "norm.json", {"inputs": {"grid": {"channels": ["msl"], "units": ["hPa"]}},
                                  "years": {"train": ["1995", "1996"], "val": ["1997"], "test": ["1998"]}})  # fmt: skip
     write(folder / "thresholds.json", {"cross_fit": {"macro_f1_cross_fit": f1 - 0.02}})
@@ -107,6 +105,42 @@ def add_run(results: Path, identity: str, f1: float = 0.7, seed: int = 1, epochs
         write(folder / f"{split}_report.json", report(split, value, draw))
     add_pictures(folder)
     return folder
+
+
+def _epoch(k: int, epochs: int, f1: float, draw: random.Random) -> dict[str, Any]:
+    risen = f1 * (1 - 1 / (k + 1))
+    return {
+        "epoch": k, "lr": 5e-4 * (1 + math.cos(math.pi * k / epochs)), "train_loss": draw.gauss(1, 0.05) / k,
+        "val_loss": draw.gauss(1.1, 0.05) / k, "val_map": risen + draw.gauss(0.02, 0.003),
+        "val_f1": risen + draw.gauss(0, 0.003), "train_f1": f1 + draw.gauss(0, 0.003), "seconds": 1.0,
+    }  # fmt: skip
+
+
+def add_origin(folder: Path) -> None:
+    """Write where the data came from, as long as for a data set with daily files of seven years."""
+    draw = random.Random(str(folder))
+    checksum = "%064x"
+    names = ("grid.npy", "scalars.npy", "target.npy", "index.csv", "scale.json", "moments.npz")
+    write(folder / "provenance.json", {
+        "store": {"version": "ce933e59", "dataset": "demo", "samples": 2922, "warnings": [],
+                  "files": {name: checksum % draw.getrandbits(256) for name in names}},
+        "upstream": {"derived": "d3f68947", "dataset": "demo", "timezone": "UTC"},
+        "derived": {"version": "d3f68947", "timezone": "UTC", "fields": ["ug", "vg", "vog", "msl_dt24"], "files": 96,
+                    "sources": ["data/raw/demo/slp_daily_2001_2008.nc", "data/raw/demo/lamb_types_2001_2008.csv"],
+                    "first": "2001-01-01", "last": "2008-12-31", "sha256_of_all": checksum % draw.getrandbits(256)},
+    })  # fmt: skip
+
+
+def add_worst(folder: Path) -> None:
+    """Write the samples that a run got most wrong, as many as ``misclassified`` lists by itself."""
+    draw = random.Random(str(folder))
+    shown = [
+        {"date": f"1998-{1 + k % 12:02d}-17", "id": str(k), "truth": draw.sample(CLASSES, 2),
+         "said": draw.sample(CLASSES, 1), "probability_of_label": draw.random()} for k in range(20)
+    ]  # fmt: skip
+    confusions = [{"missed": draw.choice(CLASSES), "said": draw.choice(CLASSES), "samples": k} for k in range(20)]
+    told = {"split": "test", "wrong": 101, "samples": 359, "shown": shown, "confusions": confusions}
+    write(folder / "misclassified" / "test.json", told)
 
 
 def add_pictures(folder: Path) -> None:
@@ -142,13 +176,19 @@ def add_day(results: Path, experiment: str, day: str, labels: list[str], **more:
     (results / experiment / "daily" / f"{day}.png").write_bytes(PNG)
 
 
+def _add_whole(results: Path, identity: str, f1: float, seed: int) -> None:
+    folder = add_run(results, identity, f1, seed, epochs=90)
+    add_worst(folder)
+    add_origin(folder)
+
+
 def write_many(results: Path) -> None:
-    """Write 200 runs of three experiments, one compared with another, and the diary of 19 days."""
+    """Write 200 runs of three experiments with all that their pages tell, a comparison, and the diary of 19 days."""
     for k in range(196):
         name = ("demo", "natlantic", "charts")[k % 20 // 9]
-        add_run(results, f"{name}/simple-{k:08x}", 0.5 + 0.001 * (k * 37 % 190), seed=k % 12, epochs=30)
-    add_run(results, BEST, 0.81, seed=7)
-    add_run(results, SECOND, 0.79, seed=3)
+        _add_whole(results, f"{name}/simple-{k:08x}", 0.5 + 0.001 * (k * 37 % 190), seed=k % 12)
+    _add_whole(results, BEST, 0.81, seed=7)
+    _add_whole(results, SECOND, 0.79, seed=3)
     add_against(results, BEST, SECOND)
     running = {"status": "running", "epoch": 7, "heartbeat": "2026-11-20T03:12:00Z", "exit_code": None, "ended": None}
     unfinished(add_run(results, LOST), **running)

@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,9 @@ def data_of(results: Path) -> dict[str, Any]:
 
 def told_of(results: Path, identity: str) -> dict[str, Any]:
     page = (results / ".site" / "runs" / f"{identity}.html").read_text(encoding="utf-8")
-    found = re.search(r'<script type="application/json" id="told">(.*?)</script>', page, re.DOTALL)
+    found = re.search(r'<script type="text/plain" id="told">(.*?)</script>', page, re.DOTALL)
     assert found
-    return dict(json.loads(found[1]))
+    return dict(json.loads(zlib.decompress(b64decode(found[1], validate=True))))
 
 
 def rows_of(results: Path) -> dict[str, dict[str, Any]]:

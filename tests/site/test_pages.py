@@ -133,6 +133,17 @@ def test_the_page_of_a_run_shows_its_scores_classes_and_pictures(browser: Browse
     assert browser.complaints() == []
 
 
+def test_a_browser_that_cannot_unpack_a_page_says_so(browser: Browser, many: Path) -> None:
+    old = browser.call("Page.addScriptToEvaluateOnNewDocument", source="delete window.DecompressionStream")
+    try:
+        browser.open(page_of(many, BEST))
+        assert browser.texts("main") == [f"{browser.run('t(`too_old`)')}"]
+        assert "Firefox 113" in browser.texts("main")[0]
+    finally:
+        browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=old["identifier"])
+    assert browser.complaints() == []
+
+
 def test_a_silent_run_says_so(browser: Browser, many: Path) -> None:
     browser.open(page_of(many, LOST))
     assert "last heartbeat was 2026-11-20 03:12 UTC" in browser.texts("main .note.warn")[0]

@@ -4,8 +4,14 @@
 const told = { run: null };
 const parts = (values) => (values || []).map((value) => (isNumber(value) ? value / 1000 : null));
 
-function readRun() {
-  const found = JSON.parse(document.getElementById("told").textContent);
+// JSON through deflate and Base64, as pages.py packs it.
+async function unpack(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+}
+
+async function readRun() {
+  const found = await unpack(document.getElementById("told").textContent);
   for (const split of ["val", "test"]) {
     if (!found[split]) continue;
     const own = found[split].classes;
@@ -34,9 +40,10 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest ? event.target.closest("[data-choice]") : null;
   draw.focus = button ? `[data-choice="${button.dataset.choice}"]` : "";
 }, true);
-document.addEventListener("DOMContentLoaded", () => {
-  if (document.documentElement.dataset.page === "run") told.run = readRun();
-  else readAll();
+document.addEventListener("DOMContentLoaded", async () => {
+  if (document.documentElement.dataset.page !== "run") readAll();
+  else if (typeof DecompressionStream === "undefined") return fill(document.body, h("main", {}, note(t("too_old"), "warn")));
+  else told.run = await readRun();
   draw();
   if (location.hash && document.documentElement.dataset.page !== "compare") {
     const target = document.getElementById(location.hash.slice(1));

@@ -163,6 +163,8 @@ const TEXTS = {
   and_more: ["and {n} more", "他 {n} 件"],
   pictures: ["Pictures", "図"],
   origin: ["Where the data came from", "データの由来"],
+  too_old: ["This page needs a browser of 2023 or later (Chrome 80, Firefox 113, Safari 16.4). What it shows lies as JSON in the run's folder.",
+    "このページには2023年以降のブラウザ（Chrome 80、Firefox 113、Safari 16.4 以上）が必要です。内容はランのフォルダに JSON としてもあります。"],
   origin_unknown: ["Not noted in this folder. python jobs/report.py with this run notes it, where the data is at hand.",
     "このフォルダには記録がありません。データのある計算機で python jobs/report.py を実行すると記録されます。"],
   store: ["Store", "ストア"], derived: ["Derived files", "導出ファイル"], raw: ["Raw files", "元ファイル"],
