@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +19,7 @@ from hypothesis import settings
 with suppress(ImportError):  # before anything that loads ecCodes; see pipeline/raw/grib.py
     import pyproj  # noqa: F401
 
+from pipeline.core.logs import log
 from pipeline.testing import World, write_world
 from tests.faults.nursery import Nursery, Order
 
@@ -108,6 +110,16 @@ class Place:
         """Return a copy of everything in another folder."""
         shutil.copytree(self.home, to, symlinks=True, dirs_exist_ok=True)
         return Place(to)
+
+
+@pytest.fixture(autouse=True)
+def log_of_its_own() -> Iterator[None]:
+    """Let each test hear the log, whichever tests ran before it in this process and sent it elsewhere."""
+    before = (list(log.handlers), log.propagate, log.level)
+    log.propagate = True
+    yield
+    log.handlers[:], log.propagate = before[:2]
+    log.setLevel(before[2])
 
 
 @pytest.fixture(scope="session")

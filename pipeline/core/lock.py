@@ -6,13 +6,18 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.core.artifact import make_folder
 from pipeline.core.errors import EnvironmentFault, disk_fault
+from pipeline.core.logs import log
 from pipeline.core.parts import Part
+
+_PATIENCE, _PAUSE = 10.0, 0.01
+"""Seconds to wait for a record before the wait is told, and between two tries."""
 
 
 @contextmanager
@@ -46,13 +51,31 @@ def holding(folder: Path, part: Part) -> Iterator[None]:
 
 @contextmanager
 def updating(folder: Path) -> Iterator[None]:
-    """Wait until nobody else reads and writes the shared record of ``folder``, and hold it for that moment."""
+    """Wait until nobody else reads and writes the shared record of ``folder``, and hold it for that moment.
+
+    Who waits long says for whom: the holder may have been stopped, or its machine be out of reach.
+    """
     handle = _open(folder, ".lock-record")
     try:
-        _lock(handle, folder, fcntl.LOCK_EX)
+        if not _comes_free(handle, folder, _PATIENCE):
+            log.warning("%s: waiting for %s, which holds it; if that hangs, stop it", folder, _holder(handle))
+            _lock(handle, folder, fcntl.LOCK_EX)
+        _sign(handle)
         yield
     finally:
         os.close(handle)
+
+
+def _comes_free(handle: int, folder: Path, seconds: float) -> bool:
+    """Take the lock if it can be had within some seconds; tell whether."""
+    end = time.monotonic() + seconds
+    while True:
+        with suppress(BlockingIOError):
+            _lock(handle, folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() > end:
+            return False
+        time.sleep(_PAUSE)
 
 
 def is_held(path: Path) -> bool:
@@ -79,8 +102,7 @@ def _held(folder: Path, name: str, kind: int) -> Iterator[None]:
         except BlockingIOError:
             raise EnvironmentFault(f"{folder}: in use by {_holder(handle)}; wait for it, or stop it") from None
         if kind == fcntl.LOCK_EX:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
+            _sign(handle)
         yield
     finally:
         os.close(handle)
@@ -91,6 +113,13 @@ def _lock(handle: int, folder: Path, kind: int) -> None:
         fcntl.flock(handle, kind)
     except OSError as error:
         raise disk_fault(error, folder) or error from error
+
+
+def _sign(handle: int) -> None:
+    """Note who holds a lock, for those who find it held; a full disk, where that cannot be noted, takes no lock."""
+    with suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
 
 
 def _open(folder: Path, name: str) -> int:

@@ -1,10 +1,14 @@
 """Parts of a job, and the locks by which processes share a folder."""
 
+import logging
 import multiprocessing
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from pipeline.core import lock
 from pipeline.core.errors import EnvironmentFault
 from pipeline.core.lock import exclusive, holding, updating
 from pipeline.core.parts import Part
@@ -55,3 +59,23 @@ def test_updates_of_a_shared_record_do_not_overtake_each_other(tmp_path: Path) -
     for worker in workers:
         worker.join()
     assert (tmp_path / "count").read_text() == "300"
+
+
+def test_who_waits_long_for_a_shared_record_says_for_whom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lock, "_PATIENCE", 0.05)
+    with caplog.at_level(logging.WARNING, logger="isobar"), updating(tmp_path):
+        waiting = threading.Thread(target=_enter, args=(tmp_path,))
+        waiting.start()
+        while not caplog.messages and waiting.is_alive():
+            waiting.join(0.01)
+        assert not (tmp_path / "entered").exists()
+    waiting.join()
+    assert f"waiting for process {os.getpid()} on " in caplog.text
+    assert (tmp_path / "entered").exists()
+
+
+def _enter(folder: Path) -> None:
+    with updating(folder):
+        (folder / "entered").touch()

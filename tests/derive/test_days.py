@@ -142,12 +142,9 @@ def test_no_change_at_all_is_an_error(tmp_path: Path) -> None:
         change([raw], tmp_path / "out")
 
 
-def test_missing_days_are_reported(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_days_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     present = np.delete(days("2001-01-01", 40), [3, 33])
     raw = write_raw(tmp_path / "raw.nc", present, LAT, LON)
-    monkeypatch.setattr(logging.getLogger("isobar"), "propagate", True)
     with caplog.at_level(logging.INFO, "isobar"):
         run(settings(raw, fields=["msl", "msl_dt24"]), tmp_path / "out")
     assert "2 days between 2001-01-01 and 2001-02-09 are missing: 2001-01-04, 2001-02-03" in caplog.text

@@ -180,11 +180,8 @@ def test_names_of_precision(given: object, ours: str) -> None:
 
 
 def test_the_guides_half_precision_on_a_cpu_computes_in_32_and_says_so(
-    store: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from pipeline.core.logs import log
-
-    monkeypatch.setattr(log, "propagate", True)
     parts = assemble(config(precision="16-mixed"), Store(store))
     assert "16-mixed needs a CUDA device" in caplog.text
     assert parts.fabric.strategy.precision.precision == "32-true"

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from pipeline.contract.store import Store
 from pipeline.core.errors import InputError, Interrupted
 from pipeline.core.interrupt import Interrupt
-from pipeline.core.logs import log
 from pipeline.core.run import RunFolder
 from pipeline.train.assemble import assemble
 from pipeline.train.checkpoint import Progress
@@ -163,10 +162,7 @@ def test_more_epochs_than_stages(store: Store, more: dict[str, object], named: s
         assemble(settings(**more), store)
 
 
-def test_a_stage_that_is_never_reached_is_told(
-    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log, "propagate", True)
+def test_a_stage_that_is_never_reached_is_told(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     assemble(settings(epochs=3), store)
     assert "4 not reached in 3 epochs" in caplog.text
 
