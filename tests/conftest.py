@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,21 +13,25 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 with suppress(ImportError):  # before anything that loads ecCodes; see pipeline/raw/grib.py
     import pyproj  # noqa: F401
 
+from pipeline.core.interrupt import CAUGHT
 from pipeline.core.logs import log
 from pipeline.testing import World, write_world
 from tests.faults.nursery import Nursery, Order
 
-# The same examples each time, so that a change is judged by itself; HYPOTHESIS_PROFILE=default draws new ones.
-settings.register_profile("same", derandomize=True, database=None)
-if "HYPOTHESIS_PROFILE" not in os.environ:
-    settings.load_profile("same")
+# The same examples each time, so that a change is judged by itself; HYPOTHESIS_PROFILE=new draws others. No example is
+# judged by the time that it took: a machine may stop for a moment.
+_PATIENT: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, database=None, **_PATIENT)
+settings.register_profile("new", **_PATIENT)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -47,6 +52,7 @@ train:
   epochs: 2
   batch_size: 32
   threads: 1
+  device: cpu
 evaluate:
   bootstrap: 50
 """
@@ -113,13 +119,16 @@ class Place:
 
 
 @pytest.fixture(autouse=True)
-def log_of_its_own() -> Iterator[None]:
-    """Let each test hear the log, whichever tests ran before it in this process and sent it elsewhere."""
-    before = (list(log.handlers), log.propagate, log.level)
+def process_of_its_own() -> Iterator[None]:
+    """Let each test find the log and the signals as if no other test had run a job in this process before it."""
+    handlers, level, propagates = list(log.handlers), log.level, log.propagate
+    signals = {name: signal.getsignal(getattr(signal, name)) for name in CAUGHT}
     log.propagate = True
     yield
-    log.handlers[:], log.propagate = before[:2]
-    log.setLevel(before[2])
+    log.handlers[:], log.propagate = handlers, propagates
+    log.setLevel(level)
+    for name, handler in signals.items():
+        signal.signal(getattr(signal, name), handler)
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,7 @@ class Grounds:
 
 def _raw(grounds: Grounds, home: Path) -> None:
     write_world(WORLD, home / "raw")
-    text = CONFIG.replace("bootstrap: 50", "bootstrap: 20").replace("  threads: 1\n", "  threads: 1\n  device: cpu\n")
+    text = CONFIG.replace("bootstrap: 50", "bootstrap: 20")
     (home / "tiny.yaml").write_text(text, encoding="utf-8")
     (home / "tune.yaml").write_text(TUNE.format(base="tiny.yaml"), encoding="utf-8")
     (home / "made.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")

@@ -12,8 +12,8 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.raw import hdf5
 from pipeline.raw.header import Cut, Unpack
-from pipeline.raw.reader import RawFile, keeping_open, read, scan
-from tests.derive.raw_files import RawLayout, days, write_raw
+from pipeline.raw.reader import read, scan
+from tests.derive.raw_files import days, write_raw
 
 AS_IS = Unpack((), 1.0, 0.0)
 DIMS = ("time", "latitude", "longitude")
@@ -165,16 +165,3 @@ def test_a_scalar_time(tmp_path: Path) -> None:
     assert found is not None
     assert found.layout.seconds.tolist() == TIMES[:1].tolist()
     np.testing.assert_array_equal(read(found, "msl", None, np.array([0])), right)
-
-
-def test_thousand_headers_a_few_seconds(tmp_path: Path) -> None:
-    """2.5 ms a file were measured; ten times that is allowed on a busy machine."""
-    import time
-
-    path = write_raw(tmp_path / "raw.nc", TIMES, LAT, LON, layout=RawLayout())
-    with keeping_open():
-        scan(path, ["msl"])
-    began = time.process_time()
-    for _ in range(100):
-        assert isinstance(scan(path, ["msl"])[0], RawFile)
-    assert time.process_time() - began < 2.5

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-_PATIENCE = 30.0
+_PATIENCE = 120.0
 
 
 class Browser:
@@ -22,6 +22,7 @@ class Browser:
         commands, self._to = os.pipe()
         self._from, answers = os.pipe()
         fixed = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run")
+        fixed += ("--disable-dev-shm-usage",)  # containers have little of it
         command = [str(CHROMIUM), *fixed, f"--user-data-dir={profile}", *flags]
         shell = ["bash", "-c", f'exec "$@" 3<&{commands} 4>&{answers}', "bash", *command]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

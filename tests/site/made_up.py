@@ -190,7 +190,7 @@ def write_many(results: Path) -> None:
     _add_whole(results, BEST, 0.81, seed=7)
     _add_whole(results, SECOND, 0.79, seed=3)
     add_against(results, BEST, SECOND)
-    running = {"status": "running", "epoch": 7, "heartbeat": "2026-11-20T03:12:00Z", "exit_code": None, "ended": None}
+    running = {"status": "running", "epoch": 7, "heartbeat": "2025-11-20T03:12:00Z", "exit_code": None, "ended": None}
     unfinished(add_run(results, LOST), **running)
     unfinished(add_run(results, "demo/simple-000000c1"), status="failed", error="InputError: the loss became NaN")
     unfinished(add_run(results, "demo/simple-000000c2"), status="interrupted", error="Interrupted: stopped by SIGTERM")

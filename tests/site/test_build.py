@@ -42,7 +42,9 @@ def rows_of(results: Path) -> dict[str, dict[str, Any]]:
 
 
 def stamps(results: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
+    """Return when each file was written, but for the mark of who builds."""
+    files = (path for path in results.rglob("*") if path.is_file() and not path.name.startswith(".lock"))
+    return {path: path.stat().st_mtime_ns for path in files}
 
 
 def test_scores_states_and_files_of_a_run_are_told(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_a_browser_that_cannot_unpack_a_page_says_so(browser: Browser, many: Pat
 
 def test_a_silent_run_says_so(browser: Browser, many: Path) -> None:
     browser.open(page_of(many, LOST))
-    assert "last heartbeat was 2026-11-20 03:12 UTC" in browser.texts("main .note.warn")[0]
+    assert "last heartbeat was 2025-11-20 03:12 UTC" in browser.texts("main .note.warn")[0]
 
 
 def test_chosen_runs_are_compared(browser: Browser, many: Path) -> None:

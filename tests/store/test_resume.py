@@ -72,7 +72,7 @@ def test_the_manifest_has_the_checksums_that_the_files_have(world: World, tmp_pa
 def killed_at(world: World, folder: Path, event: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", KILLED, str(world.folder), str(folder), str(event)]
     root = Path(__file__).parents[2]
-    return subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=300)
 
 
 def test_a_build_killed_again_and_again_ends_with_the_same_bytes(

@@ -21,7 +21,7 @@ def by_two(place: Place) -> Ended:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(ROOT / "jobs" / "train.py"), str(place.config), *MORE]
     variables = {**environment(place.config), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=ROOT, env=variables)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, env=variables)
     return Ended(done.returncode, done.stdout + done.stderr)
 
 

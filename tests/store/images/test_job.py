@@ -26,7 +26,7 @@ store:
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "jobs" / "store.py"), str(home / "made_up.yaml"), *arguments]
     environment = os.environ | {"ISOBAR_HOME": str(home)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
 
 @pytest.fixture

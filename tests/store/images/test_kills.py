@@ -53,7 +53,7 @@ def prepare(home: Path) -> Path:
 def killed_at(home: Path, event: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", KILLED, str(home), str(event)]
     root = Path(__file__).parents[3]
-    return subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=300)
 
 
 def checksums(home: Path) -> dict[str, str]:
