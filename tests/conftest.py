@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Servers of the tests are on this machine, whatever stands between it and the others.
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+
 with suppress(ImportError):  # before anything that loads ecCodes; see pipeline/raw/grib.py
     import pyproj  # noqa: F401
 
@@ -67,7 +70,7 @@ class Ended:
     """Standard output and error."""
 
 
-def run_job(job: str, *arguments: object, timeout: float = 300) -> Ended:
+def run_job(job: str, *arguments: object, timeout: float = 1800) -> Ended:
     """Run ``jobs/<job>.py`` to its end, with the place of its config or run folder as ``ISOBAR_HOME``.
 
     The process is forked from one that has imported the libraries (see the nursery), so that a test costs its own work

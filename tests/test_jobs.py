@@ -150,6 +150,6 @@ def test_natlantic_reaches_the_mark(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_torch_compile_trains_the_same_problem(trained_place: Place, tmp_path: Path) -> None:
     place = trained_place.copy(tmp_path)
-    ended = run_job("train", place.config, "train.compile=true", "train.seed=4", timeout=550)
+    ended = run_job("train", place.config, "train.compile=true", "train.seed=4")
     assert ended.code == 0, ended.text
     assert "epoch   2/2" in ended.text

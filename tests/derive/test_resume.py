@@ -6,7 +6,6 @@ import errno
 import json
 import logging
 import os
-import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -146,10 +145,7 @@ def test_a_fresh_run_touches_nothing(bench: Bench, made: list[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in bench.out.glob("*.nc")}
     manifest = (bench.out / "manifest.json").stat().st_mtime_ns
     made.clear()
-    start = time.monotonic()
     assert bench.run() == first
-    # Five headers are read: 0.1 s here; making the months takes several times as long.
-    assert time.monotonic() - start < 2
     assert made == []
     assert {path: path.stat().st_mtime_ns for path in bench.out.glob("*.nc")} == before
     assert (bench.out / "manifest.json").stat().st_mtime_ns == manifest

@@ -21,7 +21,7 @@ EXAMPLES = ROOT / "configs" / "examples"
 def run(home: Path, job: str, config: Path, *arguments: str) -> Ended:
     command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), str(config), *arguments]
     env = {**os.environ, "ISOBAR_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, cwd=ROOT, env=env)
     return Ended(done.returncode, done.stdout + done.stderr)
 
 

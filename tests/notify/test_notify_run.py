@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.notify.conftest import ROOT, Desk
-from tests.notify.service import Service, serving
+from tests.notify.conftest import ROOT, Desk, until, waiting_for
+from tests.notify.service import PATIENCE, Service, serving
 
 PYTHON = sys.executable
 
 
-def wait_for(path: Path, seconds: float = 15) -> str:
-    end = time.monotonic() + seconds
-    while not (path.exists() and path.read_text()) and time.monotonic() < end:
-        time.sleep(0.02)
+def wait_for(path: Path) -> str:
+    until(lambda: path.exists() and path.read_text() != "")
     return path.read_text()
 
 
@@ -41,7 +40,7 @@ def test_the_form_of_the_guide(desk: Desk, ntfy: Service) -> None:
     assert (start["topic"], start["priority"], start["tags"]) == ("isobar_runs", 2, ["arrow_forward"])
     assert (done["priority"], done["tags"]) == (3, ["white_check_mark"])
     facts, headline, _, *lines = done["body"].splitlines()
-    assert facts == "tml2 · 0 s · exit 0"
+    assert re.fullmatch(r"tml2 · \d+ s · exit 0", facts)
     assert headline == "wrote results/x/run-1 (epoch 3: val_map 0.774)"
     assert lines == ["2026-01-01 00:00:00  wrote results/x/run-1 (epoch 3: val_map 0.774)"]
     assert log.read_text().splitlines() == lines
@@ -61,7 +60,7 @@ def test_a_traceback_is_the_headline_of_a_failure(desk: Desk, ntfy: Service) -> 
     with (desk.home / "log").open("w") as stream:
         code, _ = desk.run("--", PYTHON, "-c", "{}['x']", stdout=stream)
     assert code == 1
-    assert ntfy.got[1]["body"].splitlines()[:2] == ["tml2 · 0 s · exit 1", "KeyError: 'x'"]
+    assert re.match(r"tml2 · \d+ s · exit 1\nKeyError: 'x'\n", ntfy.got[1]["body"])
 
 
 @pytest.mark.parametrize(
@@ -83,7 +82,7 @@ raise SystemExit(75)
     process = desk.start("--", PYTHON, "-c", body)
     wait_for(ready)
     process.send_signal(getattr(signal, name))
-    assert process.wait(20) == 75
+    assert process.wait(PATIENCE) == 75
     assert seen.read_text() == "1"
     assert "interrupted" in ntfy.titles()[1]
 
@@ -98,24 +97,26 @@ def test_pkill_by_the_name_of_the_script_reaches_both_and_is_told(desk: Desk, nt
     """``pkill -f main_v1.py`` matches the wrapper's command line as well; here it is done with the two process ids."""
     ready = desk.home / "ready"
     (desk.home / "main_v1.py").write_text(
-        f"import os,time\nopen({str(ready)!r},'w').write(str(os.getpid()))\ntime.sleep(60)"
+        f"import os,time\nopen({str(ready)!r},'w').write(str(os.getpid()))\ntime.sleep(300)"
     )
     process = desk.start("--", PYTHON, "main_v1.py")
     child = int(wait_for(ready))
     os.kill(process.pid, signal.SIGTERM)
-    os.kill(child, signal.SIGTERM)
-    assert process.wait(20) == 128 + signal.SIGTERM
+    with suppress(ProcessLookupError):  # the wrapper was quicker in passing it on
+        os.kill(child, signal.SIGTERM)
+    assert process.wait(PATIENCE) == 128 + signal.SIGTERM
     assert "killed by SIGTERM" in ntfy.got[1]["body"]
 
 
 def test_the_command_outlives_a_wrapper_that_is_killed(desk: Desk, ntfy: Service) -> None:
-    ready, end = desk.home / "ready", desk.home / "end"
-    body = f"import time\nopen({str(ready)!r},'w').write('x')\ntime.sleep(0.7)\nprint('x'*10, flush=True)\n"
+    ready, killed, end = desk.home / "ready", desk.home / "killed", desk.home / "end"
+    body = f"open({str(ready)!r},'w').write('x')\n{waiting_for(killed)}print('x'*10, flush=True)\n"
     body += f"open({str(end)!r},'w').write('y')"
     process = desk.start("-l", "log", "--", PYTHON, "-c", body)
     wait_for(ready)
     process.kill()
     process.wait()
+    killed.touch()
     assert wait_for(end) == "y"
     assert (desk.home / "log").read_text() == "x" * 10 + "\n"
 
@@ -144,8 +145,8 @@ raise SystemExit(75)
 
 
 def test_a_terminal_that_is_closed_does_not_end_the_watch_over_a_nohup_command(desk: Desk, ntfy: Service) -> None:
-    ready = desk.home / "ready"
-    body = f"import time\nopen({str(ready)!r},'w').write('x')\ntime.sleep(0.5)"
+    ready, closed = desk.home / "ready", desk.home / "closed"
+    body = f"open({str(ready)!r},'w').write('x')\n{waiting_for(closed)}"
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(desk.home)
@@ -153,6 +154,7 @@ def test_a_terminal_that_is_closed_does_not_end_the_watch_over_a_nohup_command(d
         os.execve(PYTHON, command, desk.environment)
     wait_for(ready)
     os.close(terminal)
+    closed.touch()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert [title.split(" · ")[0] for title in ntfy.titles()] == ["tml2: started", "tml2: done"]
 
@@ -187,7 +189,7 @@ def test_a_reader_that_stops_reading_does_not_stop_the_command(desk: Desk, ntfy:
     )
     process = desk.start("-l", "log", "--", PYTHON, "-c", body)
     assert wait_for(done) == "y"
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert (desk.home / "log").stat().st_size == 3_000_000
 
 
@@ -250,7 +252,7 @@ def test_notify_run_and_apprise_beside_ntfy(desk: Desk, ntfy: Service) -> None:
         folder = desk.home / ".config"
         folder.mkdir()
         (folder / "notify-run").write_text(json.dumps({"endpoint": f"{second.url}/AbCdEfGhIj"}))
-        desk.environment["APPRISE_URLS"] = f"ntfy://127.0.0.1:{third.port}/by_apprise"
+        desk.environment["APPRISE_URLS"] = f"ntfy://127.0.0.1:{third.port}/by_apprise?cto=60&rto=60"
         assert desk.run("学習", "--", "true") == (0, "")
     assert len(ntfy.got) == 2
     assert [(m["by"], m["topic"], m["title"]) for m in second.got] == [
@@ -336,20 +338,16 @@ def test_the_environment_and_the_signal_mask_of_the_command_are_those_of_the_she
 
 def test_many_options_do_not_reach_the_list_of_processes(desk: Desk, ntfy: Service) -> None:
     secrets = ["tk_very_secret_token", "very_secret_topic", "json://user:very_secret_word@127.0.0.1:1/"]
-    process = desk.start("lab", "-T", secrets[0], "-t", secrets[1], "--url", secrets[2], "--", "sleep", "1")
-    wait_for_child = time.monotonic() + 10
-    while b"sleep" not in _children(process.pid) and time.monotonic() < wait_for_child:
-        time.sleep(0.02)
+    ready, looked = desk.home / "ready", desk.home / "looked"
+    command = [PYTHON, "-c", f"open({str(ready)!r},'w').write('x')\n{waiting_for(looked)}"]
+    process = desk.start("lab", "-T", secrets[0], "-t", secrets[1], "--url", secrets[2], "--", *command)
+    wait_for(ready)
     told = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode().split("\0")
     assert "lab" in told
     assert not [word for word in told if "secret" in word and word != "--secrets"]
-    assert process.wait(20) == 0
+    looked.touch()
+    assert process.wait(PATIENCE) == 0
     assert [message["topic"] for message in ntfy.got] == ["very_secret_topic"] * 2
-
-
-def _children(pid: int) -> bytes:
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return b" ".join(Path(f"/proc/{child}/cmdline").read_bytes() for child in found)
 
 
 def test_help_of_the_command_is_not_help_of_notify_run(desk: Desk, ntfy: Service) -> None:
@@ -362,5 +360,5 @@ def test_help_of_the_command_is_not_help_of_notify_run(desk: Desk, ntfy: Service
 
 def test_the_job_script_is_the_same_program(desk: Desk, ntfy: Service) -> None:
     command = [PYTHON, str(ROOT / "jobs/notify_run.py"), "x", "-T", "tk_hidden_once", "--", "sh", "-c", "exit 4"]
-    assert subprocess.run(command, env=desk.environment, cwd=desk.home, timeout=60).returncode == 4
+    assert subprocess.run(command, env=desk.environment, cwd=desk.home, timeout=180).returncode == 4
     assert len(ntfy.got) == 2
