@@ -176,13 +176,16 @@ def flush(targets: Sequence[Target], manner: Manner) -> tuple[int, int]:
 
 
 def _last_of_sessions(manner: Manner) -> dict[Path, bool]:
-    """Return every message that can be read, and whether it is the last of its session for its target."""
+    """Return every message that can be read, and whether it is the last of its session for its target.
+
+    None is claimed for that: to another process that flushes at the same moment the last one would seem to be gone,
+    and it would send the one before it as well.
+    """
     found: dict[Path, tuple[str, str]] = {}
     for path in manner.outbox.waiting():
         try:
-            with manner.outbox.claim(path) as kept:
-                if kept is not None:
-                    found[path] = (kept[0], kept[1].session)
+            if (kept := manner.outbox.read(path)) is not None:
+                found[path] = (kept[0], kept[1].session)
         except InputError as error:
             manner.warn(str(error))
     last = {about: path for path, about in found.items()}

@@ -40,6 +40,19 @@ class Outbox:
         """Return what is kept, oldest first."""
         return sorted(self.folder.glob("[0-9]*.json"))
 
+    def read(self, path: Path) -> tuple[str, Message] | None:
+        """Return target and message, whoever holds them at the moment; ``None`` when they were sent meanwhile.
+
+        Raises:
+            InputError: the file is broken.
+        """
+        try:
+            return _read(path)
+        except InputError:
+            if path.exists():
+                raise
+            return None
+
     @contextmanager
     def claim(self, path: Path) -> Iterator[tuple[str, Message] | None]:
         """Yield target and message for this process alone; ``None`` when another process sends or has sent it.

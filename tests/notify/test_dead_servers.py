@@ -254,11 +254,11 @@ def test_an_apprise_url_that_cannot_be(desk: Desk) -> None:
 
 
 AT_THE_START = """
-import os, sys, time
+import os, sys
 start = os.posix_spawnp
 
 def tell(*arguments, **more):
-    print(time.process_time(), *{"http.client", "urllib.request", "ssl", "numpy"} & set(sys.modules), flush=True)
+    print("loaded:", *{"http.client", "urllib.request", "ssl", "numpy"} & set(sys.modules), flush=True)
     return start(*arguments, **more)
 
 os.posix_spawnp = tell
@@ -271,16 +271,11 @@ def test_how_long_the_command_waits_for_its_start(desk: Desk, ntfy: Service) -> 
     ntfy.delay = 120.0
     desk.environment["NTFY_WAIT"] = "1"
     desk.prelude = AT_THE_START
-    took = []
-    for _ in range(3):
-        before = _uptime(Path("/proc/uptime").read_text())
-        _, text = desk.run("--", "cat", "/proc/uptime")
-        first, at_the_command = text.splitlines()[:2]
-        processor, *loaded = first.split()
-        assert loaded == []
-        assert _uptime(at_the_command) - before < PATIENCE, "the message was waited for"
-        took.append(float(processor))  # not the time of day, which depends on what else the machine does
-    assert min(took) < 1.5, took
+    before = _uptime(Path("/proc/uptime").read_text())
+    _, text = desk.run("--", "cat", "/proc/uptime")
+    loaded, at_the_command = text.splitlines()[:2]
+    assert loaded == "loaded:"
+    assert _uptime(at_the_command) - before < PATIENCE, "the message was waited for"
 
 
 def _uptime(text: str) -> float:
