@@ -9,10 +9,12 @@ for each request, so a server that was killed goes on where it was. Written afte
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import socket
 import struct
 import sys
+import termios
 import threading
 import time
 import urllib.parse
@@ -29,6 +31,9 @@ from pipeline.synthetic.cds_answers import Answer, page
 from pipeline.synthetic.cds_faults import FAULTS, Fault, Faulty, Rules
 from pipeline.synthetic.cds_jobs import Job, Submission
 from pipeline.synthetic.cds_service import Call, Options, Service, flipped
+
+_ARRIVAL_SECONDS = 60.0
+"""The longest wait for a client that reads slowly, or no more."""
 
 
 class CdsServer:
@@ -104,7 +109,7 @@ class CdsServer:
         """Return how many requests of a kind there were (``submit``, ``status``, ``results``, ``download`` …)."""
         return sum(line["kind"] == kind and status in (None, line["status"]) for line in self.requests)
 
-    def wait_for(self, true: Callable[[CdsServer], object], seconds: float = 20.0) -> None:
+    def wait_for(self, true: Callable[[CdsServer], object], seconds: float = 300.0) -> None:
         """Wait until ``true(self)``.
 
         Raises:
@@ -269,11 +274,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(part[: len(part) // 2])
         self.wfile.flush()
         if fault == "reset_body":
-            # A reset overtakes what the client has not read yet; give it a moment.
-            time.sleep(0.05)
+            self._wait_for_arrival()
         elif fault == "stall_body":
             time.sleep(self.server.service.options.stall_seconds)
         self._hang_up(reset=fault == "reset_body")
+
+    def _wait_for_arrival(self) -> None:
+        """Wait until the client's side holds all that was sent: a reset drops what it does not (tcp(7), SIOCOUTQ)."""
+        deadline = time.monotonic() + _ARRIVAL_SECONDS
+        while any(fcntl.ioctl(self.connection, termios.TIOCOUTQ, bytes(4))) and time.monotonic() < deadline:
+            time.sleep(0.005)
 
 
 def _missing(fault: str) -> Answer:

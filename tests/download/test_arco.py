@@ -175,19 +175,24 @@ def test_days_and_preliminary_data(store: ArcoStore, tmp_path: Path) -> None:
 def test_chunks_are_read_in_several_threads_but_no_more(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    store, most, now, lock = ArcoStore(str(folder), threads=3), 0, 0, threading.Lock()
+    store, most, now, changed = ArcoStore(str(folder), threads=3), 0, 0, threading.Condition()
+    patience = time.monotonic() + 30
     real = xr.DataArray.values.fget
 
     def slow(item: xr.DataArray) -> Any:
         nonlocal most, now
-        with lock:
+        with changed:
             now += 1
             most = max(most, now)
+            changed.notify_all()
+            # However late the others come: three are in here at one time.
+            changed.wait_for(lambda: most >= 3, patience - time.monotonic())
+        # A moment for a fourth, which must not come.
         time.sleep(0.01)
         try:
             return real(item)
         finally:
-            with lock:
+            with changed:
                 now -= 1
 
     store.open()
