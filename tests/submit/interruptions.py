@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from pipeline.submit.process import identity, signal_process
 from pipeline.submit.ticket import Task, Ticket, jobs_folder
 from pipeline.testing import World, write_world
 from tests.beside import looking
@@ -50,7 +51,10 @@ KINDS = (
 HERE = ("max_time", "kill of the job", "kill of everything", "term of the job", "term of everything", "cancel")
 """Without a cluster."""
 KILLS = ("kill of the job", "kill of everything", "node failure")
-"""What gives a training no time to save: it does the steps since its last checkpoint again."""
+"""What gives a training no time to save: it does the steps since its last checkpoint again.
+
+If that kill comes between an epoch's checkpoint and its line in the log, the line is missing for good.
+"""
 OVER = ("done", "failed", "cancelled", "interrupted", "lost")
 
 
@@ -60,7 +64,7 @@ def cluster_is_up() -> bool:
     if told.returncode:
         return False
     os.environ["SLURM_CONF"] = told.stdout.strip().partition("=")[2]
-    return subprocess.run(["sinfo", "-h"], capture_output=True, timeout=30).returncode == 0
+    return subprocess.run(["sinfo", "-h"], capture_output=True, timeout=120).returncode == 0
 
 
 class Bench:
@@ -80,7 +84,7 @@ class Bench:
     def job(self, script: str, *words: str) -> str:
         """Run a job's script to its end."""
         command = [sys.executable, str(ROOT / "jobs" / f"{script}.py"), *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, env=self.variables)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT, env=self.variables)
         if done.returncode:
             raise AssertionError((done.stdout + done.stderr)[-3000:])
         return done.stdout + done.stderr
@@ -99,7 +103,7 @@ class Bench:
         """Return the state of a ticket or task."""
         return next(str(row["state"]) for row in self.rows() if row["id"] == name)
 
-    def wait(self, name: str, wanted: tuple[str, ...] = OVER, seconds: float = 240) -> str:
+    def wait(self, name: str, wanted: tuple[str, ...] = OVER, seconds: float = 600) -> str:
         """Wait until a ticket or task is in one of these states; return it."""
         end = time.monotonic() + seconds
         while (found := self.state(name)) not in wanted:
@@ -109,7 +113,7 @@ class Bench:
         return found
 
 
-def running(task: Task, attempts: int, seconds: float = 90) -> dict[str, object]:
+def running(task: Task, attempts: int, seconds: float = 300) -> dict[str, object]:
     """Wait until the training of this attempt is under way; return the attempt's record."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -127,41 +131,41 @@ def slurm(*command: str) -> str:
     return done.stdout + done.stderr
 
 
-def kill(process: object, number: int = signal.SIGKILL) -> None:
-    os.kill(int(process["pid"]), number)  # type: ignore[index]
-
-
 def interrupt(kind: str, task: Task, bench: Bench) -> None:
     """Do to a running task what its kind of interruption is."""
     last = task.last()
     node, name = str(last["node"]), task.folder.parent.name
+    # One that is over by now gets no signal: the attempts tell that nothing was interrupted.
     acts: dict[str, Callable[[], object]] = {
         "preemption": lambda: slurm("srun", "-p", "urgent", "-w", node, "--exclusive", "true"),
         "requeue": lambda: slurm("scontrol", "requeue", task.slurm_id),
         # What Slurm sends before the time limit.
         "warning": lambda: slurm("scancel", "--batch", "--signal=USR2", task.slurm_id),
-        "node failure": lambda: _lose(node, last["process"]),
-        "kill of the job": lambda: kill(last["child"]),
-        "kill of everything": lambda: kill(last["process"]),
-        "term of the job": lambda: kill(last["child"], signal.SIGTERM),
-        "term of everything": lambda: kill(last["process"], signal.SIGTERM),
-        "cancel": lambda: bench.job("status", "cancel", name, "--wait", "60"),
+        "node failure": lambda: _lose(node, task),
+        "kill of the job": lambda: signal_process(last["child"], signal.SIGKILL),
+        "kill of everything": lambda: signal_process(last["process"], signal.SIGKILL),
+        "term of the job": lambda: signal_process(last["child"], signal.SIGTERM),
+        "term of everything": lambda: signal_process(last["process"], signal.SIGTERM),
+        "cancel": lambda: bench.job("status", "cancel", name, "--wait", "240"),
     }
     acts[kind]()
     if kind in ("kill of everything", "term of everything", "cancel"):
         bench.wait(name, ("failed", "lost", "interrupted", "cancelled", "done"))
         bench.job("status", "requeue", name)
-    if kind == "node failure":
-        wait_until(lambda: len(task.attempts()) > 1 or "ended" in task.last(), 120)
-        slurm(str(SCRIPT), "start", node)
 
 
-def _lose(node: str, attendant: object) -> None:
-    """Have a node die: its slurmd, the step daemon of the job, and the job."""
-    stat = Path("/proc", str(attendant["pid"]), "stat").read_text(errors="replace")  # type: ignore[index]
+def _lose(node: str, task: Task) -> None:
+    """Have a node die (its slurmd, the step daemon of the job, and the job); it is back when the job is elsewhere."""
+    attendant = task.last()["process"]
+    stat = Path("/proc", str(attendant["pid"]), "stat").read_text(errors="replace")
+    daemon = identity(int(stat.rsplit(")", 1)[1].split()[1]))
     slurm(str(SCRIPT), "stop", node)
-    kill({"pid": stat.rsplit(")", 1)[1].split()[1]})
-    kill(attendant)
+    try:
+        for one in (daemon, attendant):
+            signal_process(one, signal.SIGKILL)
+        wait_until(lambda: len(task.attempts()) > 1 or "ended" in task.last(), 300)
+    finally:
+        slurm(str(SCRIPT), "start", node)
 
 
 def wait_until(true: Callable[[], bool], seconds: float, pause: float = 0.2) -> None:
@@ -199,19 +203,21 @@ def interrupted_once(bench: Bench, kind: str, training: list[str], moment: Momen
     with watching(bench.home) as most:
         (ticket,) = bench.submit(*words)
         task = ticket.tasks[0]
-        wait_until(lambda: "child" in task.last(), 240)
+        wait_until(lambda: "child" in task.last(), 300)
         if not by_itself:
             log = Path(str(task.last()["log"]))
-            wait_until(lambda: "ended" in task.last() or len(epochs(log)) >= moment.epoch, 400, 0.05)
+            wait_until(lambda: "ended" in task.last() or len(epochs(log)) >= moment.epoch, 600, 0.05)
             time.sleep(moment.delay)
             if "ended" not in task.last():
                 interrupt(kind, task, bench)
-        state = bench.wait(ticket.id, ("done", "failed", "cancelled"), 400)
+        state = bench.wait(ticket.id, ("done", "failed", "cancelled"))
     if state != "done":
         raise AssertionError(bench.job("status", "why", ticket.id))
     attempts = task.attempts()
     found = [number for log in {Path(str(one["log"])) for one in attempts} for number in epochs(log)]
-    return Seen(ticket, attempts, len(found), len(found) - len(set(found)), most[0])
+    (history,) = bench.home.glob("results/tiny/simple-*/history.json")
+    kept = [entry["epoch"] for entry in json.loads(history.read_text(encoding="utf-8"))["epochs"]]
+    return Seen(ticket, attempts, len(found), len(found) - len(set(found)), most[0], kept)
 
 
 def epochs(log: Path) -> list[str]:
@@ -226,11 +232,19 @@ class Seen:
     ticket: Ticket
     attempts: list[dict[str, object]]
     epochs: int
-    """Epochs that were done, in all attempts."""
+    """Lines in the logs of all attempts that tell of an epoch."""
     again: int
-    """Epochs that were done more than once."""
+    """Those of them that tell of an epoch once more."""
     at_a_time: int
     """The most processes that were at it at the same moment."""
+    kept: list[float]
+    """The epochs of ``history.json`` in the end."""
+
+    def each_epoch_once(self, kind: str, wanted: int) -> bool:
+        """Tell whether every epoch was done, and only after a kill one of them again."""
+        killed = kind in KILLS
+        untold = wanted - (self.epochs - self.again)
+        return self.kept == list(range(1, wanted + 1)) and 0 <= untold <= killed and (killed or self.again == 0)
 
 
 @contextmanager
@@ -302,7 +316,7 @@ def main(count: int, wanted: int, seed: int, kinds: tuple[str, ...], local: bool
             began = time.monotonic()
             seen = interrupted_once(bench, kind, training, moment, local)
             same = equal(whole, weights(bench.home))
-            once = seen.at_a_time == 1 and (kind in KILLS or seen.again == 0) and seen.epochs - seen.again == wanted
+            once = seen.at_a_time == 1 and seen.each_epoch_once(kind, wanted)
             good += same and once
             ends = [f"{one.get('exit_code', 'gone')} {one.get('why') or one.get('then')}" for one in seen.attempts[:-1]]
             took = time.monotonic() - began

@@ -15,6 +15,7 @@ from pipeline.core.interrupt import Interrupt
 from pipeline.submit.attend import attend
 from pipeline.submit.process import identity
 from pipeline.submit.ticket import Ticket, new_ticket, stamp
+from tests.submit.interruptions import wait_until
 from tests.submit.test_tickets import attempt
 
 PROGRAM = """\
@@ -163,10 +164,12 @@ def test_what_slurm_queues_again_is_not_counted(tmp_path: Path, slurm: Slurm) ->
 
 SLOW = """\
 import signal, sys, time
-signal.signal(12, lambda *_: None)
-end = time.time() + 2.5
-while time.time() < end:
-    time.sleep(0.1)
+from pathlib import Path
+here = Path(__file__).parent
+signal.signal(12, lambda *_: (here / "told").touch())
+(here / "ready").touch()
+while not (here / "go").exists():
+    time.sleep(0.05)
 sys.exit(75)
 """
 
@@ -182,11 +185,19 @@ def test_what_does_not_stop_in_time_is_queued_again_before_the_limit(
     interrupt = Interrupt()
     thread = threading.Thread(target=lambda: run(ticket, interrupt))
     thread.start()
-    time.sleep(0.8)
-    interrupt.reason = told
-    time.sleep(1.2)
-    assert slurm.asked == asked, "while the command is still at work"
-    thread.join(timeout=20)
+    try:
+        wait_until((tmp_path / "ready").exists, 60)
+        interrupt.reason = told
+        wait_until((tmp_path / "told").exists, 60)
+        if asked:
+            wait_until(lambda: bool(slurm.asked), 60)
+        else:
+            time.sleep(1.5)  # more than the patience of 0.6 s, after which SIGUSR2 has it queued again
+        assert slurm.asked == asked, "while the command is still at work"
+    finally:
+        (tmp_path / "go").touch()
+        thread.join(timeout=60)
+    assert not thread.is_alive()
     assert slurm.asked == ["scontrol requeue 12"], "once in all"
 
 
@@ -198,12 +209,12 @@ def test_a_warning_that_nobody_heard_is_made_up_for(
     ticket = ticket_of(tmp_path, [0])
     ticket.facts.update(limit=60, warning=12)
     (tmp_path / "program.py").write_text(
-        "import signal, sys, time\nsignal.signal(12, lambda *_: sys.exit(75))\ntime.sleep(30)\n"
+        "import signal, sys, time\nsignal.signal(12, lambda *_: sys.exit(75))\ntime.sleep(300)\n"
     )
     monkeypatch.setenv("ISOBAR_BEGAN", str(int(time.time()) - 46))
     began = time.monotonic()
     assert run(ticket) == 75
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 120
     assert slurm.asked == ["scontrol requeue 12"]
 
 
@@ -245,10 +256,11 @@ def test_an_attempt_waits_until_the_one_before_has_given_way(tmp_path: Path) -> 
     done: list[int] = []
     thread = threading.Thread(target=lambda: done.append(run(ticket)))
     thread.start()
+    wait_until(lambda: len(task.attempts()) == 2, 60)
     time.sleep(1.5)
     assert starts(tmp_path) == 0
     attempt(task, 1, ended=stamp(), exit_code=75)
-    thread.join(timeout=20)
+    thread.join(timeout=60)
     assert (done, starts(tmp_path)) == ([0], 1)
 
 
@@ -263,13 +275,13 @@ def test_an_attempt_gives_way_to_a_later_one(tmp_path: Path) -> None:
     """A job that Slurm started elsewhere, because it had lost sight of this node, gets the run to itself."""
     ticket = ticket_of(tmp_path, [0], cluster="local")
     (tmp_path / "program.py").write_text(
-        "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(75))\ntime.sleep(60)\n"
+        "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(75))\ntime.sleep(300)\n"
     )
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(run(ticket)))
     thread.start()
-    time.sleep(0.5)
+    wait_until(lambda: bool(ticket.tasks[0].attempts()), 60)
     assert ticket.tasks[0].claim() == 2
-    thread.join(timeout=20)
+    thread.join(timeout=120)
     assert codes == [75]
     assert "another attempt has taken over" in Ticket.read(ticket.folder).tasks[0].attempts()[0]["then"]

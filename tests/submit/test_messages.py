@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,16 +49,16 @@ def told(service: Service, name: str) -> list[str]:
 def test_every_case_is_told_by_both_services(bench: Bench, services: tuple[Service, Service]) -> None:
     train, flags = ["train", str(bench.config)], ["--", "--notify"]
     (good,) = bench.submit(*train, "train.epochs=150", *flags)
+    running(good.tasks[0], 1)
+    slurm("scontrol", "requeue", good.tasks[0].slurm_id)
     (bad,) = bench.submit(*train, "train.model.pretrained=nowhere.pt", *flags)
     failing = "train.seed=8 train.model.pretrained=nowhere.pt"
     (array,) = bench.submit(*train, "train.epochs=1", "--array", "train.seed=6..7", failing, *flags)
-    running(good.tasks[0], 1)
-    slurm("scontrol", "requeue", good.tasks[0].slurm_id)
     assert bench.wait(good.id) == "done"
     assert bench.wait(bad.id) == "failed"
     assert [bench.wait(f"{array.id}.{number}") for number in range(3)] == ["done", "done", "failed"]
     for service in services:
-        service.wait_for(9)
+        service.wait_for(9, seconds=120)
         assert sorted(told(service, good.id)) == sorted(["started", "interrupted", "requeued", "done"])
         assert told(service, good.id)[-1] == "done"
         assert sorted(told(service, bad.id)) == ["FAILED", "started"]
@@ -78,10 +80,27 @@ def _says_what_counts(service: Service, good: Ticket, array: Ticket) -> None:
     assert "failed: 2" in digest
 
 
-def test_dead_servers_neither_delay_nor_fail_a_job_and_messages_are_sent_later(bench: Bench) -> None:
-    with serving() as ntfy, serving() as notify_run:
-        pass  # both ports are closed again
-    subscribe(bench, ntfy.url, notify_run.url)
+@contextmanager
+def refusing() -> Iterator[int]:
+    """Hold a port that refuses connections: nobody else is given it, but who asks for it may listen there."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@pytest.fixture
+def closed() -> Iterator[tuple[int, int]]:
+    """Hold the ports of two servers that are down."""
+    with refusing() as one, refusing() as other:
+        yield one, other
+
+
+def test_dead_servers_neither_delay_nor_fail_a_job_and_messages_are_sent_later(
+    bench: Bench, closed: tuple[int, int]
+) -> None:
+    ntfy, notify_run = closed
+    subscribe(bench, f"http://127.0.0.1:{ntfy}", f"http://127.0.0.1:{notify_run}")
     (ticket,) = bench.submit("train", str(bench.config), "train.epochs=1", "--", "--notify")
     assert bench.wait(ticket.id) == "done"
     (only,) = ticket.tasks[0].attempts()
@@ -90,7 +109,7 @@ def test_dead_servers_neither_delay_nor_fail_a_job_and_messages_are_sent_later(b
     assert "kept in" in log
     kept = list(bench.home.glob("results/.outbox/[0-9]*.json"))
     assert len(kept) == 4, "start and end for each service"
-    with serving(port=ntfy.port) as again:
+    with serving(port=ntfy) as again:
         bench.variables["NOTIFY_RUN_ENDPOINT"] = f"{again.url}/channel"
         command = [sys.executable, "-P", "-m", "pipeline.notify", "--flush"]
         done = subprocess.run(command, capture_output=True, text=True, env=bench.variables, cwd=ROOT)
@@ -107,9 +126,9 @@ def test_notify_run_around_a_job_of_a_plain_template(bench: Bench, services: tup
     assert done.returncode == 0, done.stderr
     number = done.stdout.strip()
     for service in services:
-        service.wait_for(2, seconds=120)
+        service.wait_for(2, seconds=300)
         assert [title.partition(" ·")[0] for title in service.titles()] == ["via-hpc: started", "via-hpc: done"]
         assert f"Slurm job {number}" in service.got[1]["body"]
-    wait_until(lambda: not slurm("squeue", "-h", "-j", number, "-t", "R,CG").strip(), 30)
+    wait_until(lambda: not slurm("squeue", "-h", "-j", number, "-t", "R,CG").strip(), 120)
     time.sleep(0.5)
     assert {service.requests for service in services} == {2}

@@ -163,4 +163,4 @@ def test_a_log_is_followed_until_its_job_is_over(tmp_path: Path) -> None:
     assert follower.poll() is None
     worker.kill()
     worker.wait()
-    assert follower.wait(timeout=30) == 0
+    assert follower.wait(timeout=120) == 0
