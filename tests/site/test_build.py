@@ -138,9 +138,7 @@ def test_what_is_broken_is_told_and_stops_nothing(tmp_path: Path, name: str, con
 def test_a_bomb_of_references_does_not_explode(tmp_path: Path) -> None:
     bomb = ["a0: &a0 {x: 1, y: 2}"] + [f"a{k}: &a{k} {{x: *a{k - 1}, y: *a{k - 1}}}" for k in range(1, 40)]
     (add_run(tmp_path, "demo/simple-00000001") / "config.yaml").write_text("\n".join(bomb))
-    began = time.monotonic()
-    build(tmp_path)
-    assert time.monotonic() - began < 5
+    build(tmp_path)  # which would never end
     assert "more than 3000 settings" in told_of(tmp_path, "demo/simple-00000001")["faults"][0]
 
 

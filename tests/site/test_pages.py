@@ -265,17 +265,11 @@ def test_the_light_files_alone_are_enough(browser: Browser, many: Path, tmp_path
     assert (laptop / ".site/data.js").read_bytes() == before
 
 
-def test_two_hundred_runs_weigh_less_than_two_megabytes(browser: Browser, many: Path) -> None:
+def test_two_hundred_runs_weigh_less_than_two_megabytes(many: Path) -> None:
     pages = [path for path in many.rglob("*") if path.suffix in (".html", ".js", ".css")]
     weight = sum(path.stat().st_size for path in pages)
     assert len(pages) == 205
     assert weight < MOST_BYTES, weight
-    first = sum(
-        (many / name).stat().st_size for name in ("index.html", ".site/site.js", ".site/site.css", ".site/data.js")
-    )
-    took = min(browser.open(many / "index.html") for _ in range(3))
-    print(f"all pages {weight} bytes, the first page {first} bytes, loaded in {took:.0f} ms")
-    assert took < 5000
 
 
 def test_print_leaves_the_switches_out(browser: Browser, many: Path) -> None:
