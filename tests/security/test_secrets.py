@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import re
-import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from pipeline.site.pages import packed
+from pipeline.submit.ticket import Ticket, jobs_folder
 from pipeline.synthetic.cds_faults import Fault
 from pipeline.synthetic.cds_server import CdsServer
 from tests.badinput.case import Place
@@ -22,6 +22,7 @@ from tests.badinput.ground import Grounds
 from tests.beside import looking
 from tests.faults.nursery import Ended
 from tests.faults.scenes import DOWNLOAD
+from tests.submit.interruptions import wait_until
 
 KEY = "5ec4e700-1111-4222-8333-c0ffee0c0ffee"
 SECRETS = {
@@ -148,9 +149,8 @@ def test_submitted_jobs(grounds: Grounds, tmp_path: Path) -> None:
     with watched() as seen:
         ended = run(grounds, place, "submit", "thresholds", "./tiny.yaml", "thresholds.beta=2", "--cluster", "local")
         assert ended.code == 0, ended.text
-        until = time.monotonic() + 120
-        while not any(place.home.glob("results/tiny/*/thresholds.log")) and time.monotonic() < until:
-            time.sleep(0.5)
-        time.sleep(2)
+        (folder,) = jobs_folder(place.home).glob("j*")
+        wait_until(lambda: "ended" in Ticket.read(folder).tasks[0].last(), 300)
+    assert Ticket.read(folder).tasks[0].last()["exit_code"] == 0
     assert not seen
     assert not leaks(place.home)
