@@ -91,7 +91,7 @@ def test_a_stop_is_passed_on_and_nothing_new_begins(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_nobody_is_left_at_work(tmp_path: Path, how: signal.Signals) -> None:
     """kill -9 of the parent; and an error inside it (an uncaught Ctrl-C)."""
-    tasks = [task(tmp_path, name, (60, 0)) for name in ("a", "b")]
+    tasks = [task(tmp_path, name, (600, 0)) for name in ("a", "b")]
     commands = [[list(command) for command in one.commands] for one in tasks]
     code = (
         "from pathlib import Path; from pipeline.core.interrupt import Interrupt; "

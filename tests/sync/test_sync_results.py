@@ -321,20 +321,32 @@ def test_what_is_not_there_and_nobody_who_answers(laptop: Laptop) -> None:
     [
         (["12 0"], 1, "no connection to 127.0.0.1"),
         (["255 0"], 1, "no connection to 127.0.0.1"),
-        (["12 500", "255 0", "12 0", "0 0"], 0, "trying again in 6 s"),
+        (["12 -"], 1, "no connection to 127.0.0.1"),
+        (["12 500", "255 0", "12 -", "0 0"], 0, "trying again in 6 s"),
         (["255 500", "255 0", "255 0"], 75, "the link was cut 3 times"),
     ],
-    ids=["refused", "refused, said otherwise", "a cut that lasts a while", "a cut that lasts"],
+    ids=[
+        "refused",
+        "refused, said otherwise",
+        "refused before the first word",
+        "a cut that lasts a while",
+        "a cut that lasts",
+    ],
 )
 def test_a_cut_that_lasts_is_no_refusal(laptop: Laptop, answers: list[str], ends: int, says: str) -> None:
-    """Answers of a stand-in for rsync: exit code, and how many bytes it had received. Both codes mean both cases."""
+    """Answers of a stand-in for rsync: exit code, and how many bytes it had received (``-``: it could not say a word).
+
+    Both codes mean both cases; which words and which code rsync ends with is a race.
+    """
     folder = laptop.home / "stand-ins"
     folder.mkdir()
     (folder / "answers").write_text("".join(f"{answer}\n" for answer in answers))
     (folder / "rsync").write_text(
         '#!/bin/bash\n[ "$1" = --version ] && exec echo "rsync  version 3.2.7"\n'
         f'cd "{folder}" && read -r code bytes < answers && sed -i 1d answers\n'
-        'echo "rsync: connection unexpectedly closed ($bytes bytes received so far) [Receiver]" >&2; exit "$code"\n'
+        'said="connection unexpectedly closed ($bytes bytes received so far) [Receiver]"\n'
+        '[ "$bytes" != - ] || said="[Receiver] safe_write failed to write 6 bytes to fd 4: Broken pipe (32)"\n'
+        'echo "rsync: $said" >&2; exit "$code"\n'
     )
     (folder / "sleep").write_text("#!/bin/sh\n")
     for name in ("rsync", "sleep"):
