@@ -34,9 +34,9 @@ def measure() -> list[Figure]:
         ]  # fmt: skip
         if CHROMIUM is not None:
             bare, drawn = _drawn(first, Path(place))
-            what = f"page of 200 runs: first page ({light:.2f} MB), drawn by Chromium"
+            what = "page of 200 runs: first page, drawn by Chromium"
             against = f"an empty page: {bare:.0f} ms"
-            figures.append(Figure(what, f"{drawn:.0f} ms", against, f"{drawn / bare:.1f}", COMMAND))
+            figures.append(Figure(what, f"{drawn:.0f} ms ({light:.2f} MB)", against, f"{drawn / bare:.1f}", COMMAND))
         return figures
 
 
